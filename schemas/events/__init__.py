@@ -1,0 +1,1 @@
+"""One event per file. `schemas.catalog.EVENTS` lists them all."""

@@ -1,0 +1,1 @@
+"""The platform: log, databases, blobs, security, vision and rules. It knows no service."""

@@ -1,0 +1,217 @@
+"""The port of the log, and what its words mean.
+
+- A *topic* has *partitions*; records of one key go to one partition and keep their order.
+- An *offset* numbers the records of a partition from 0; offsets of an ephemeral topic may have holes.
+- A *group*'s *committed offset* is the next one to read after a restart: every record before it is finished.
+- A *stored position* is the same number kept in a database beside the state it belongs to; it wins over the
+  committed offset, which is then only lag bookkeeping.
+- *Durable* means: when `append` returns, the records survive the death of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from schemas.cloudevents import Headers
+from schemas.event import Envelope, Event, Picture, Topic
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What is appended. `partition` None: chosen by the key (murmur2 as Kafka's default partitioner)."""
+
+    topic: str
+    key: str | None
+    value: bytes | None
+    headers: Headers = ()
+    picture: Picture | None = None
+    partition: int | None = None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is read. `picture` is set on ephemeral records that never left the process; `value` is then empty."""
+
+    partition: Partition
+    offset: int
+    key: str | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int  # microseconds UTC, host time of the append
+    picture: Picture | None = None
+
+
+class Listener(Protocol):
+    """Told by a reader of kind `group` when partitions come and go, between two fetches."""
+
+    async def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Partitions are ours now; answers where to read each from, where a position is stored."""
+        ...
+
+    async def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Finish, commit and forget these partitions; they are another's when this returns."""
+        ...
+
+
+class CommitRefused(Exception):
+    """The partition is no longer ours: another member owns it. Drop its state, carry on."""
+
+
+class Reader(Protocol):
+    """One member's view of a subscription."""
+
+    async def fetch(
+        self, *, max_records: int, timeout: float
+    ) -> Mapping[Partition, Sequence[Record]]:
+        """The next records, per partition in offset order; empty after `timeout` seconds without any."""
+        ...
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit next offsets.
+
+        Raises:
+            CommitRefused: a partition was taken from this member.
+        """
+        ...
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Read on from this offset (or the oldest kept one after it)."""
+        ...
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Fetch nothing from these until resumed; membership is kept alive."""
+        ...
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Undo `pause`."""
+        ...
+
+    async def ends(self) -> Mapping[Partition, int]:
+        """The offset after the newest record, of every partition of ours."""
+        ...
+
+    async def close(self) -> None:
+        """Leave. Static members are not missed until their session ends."""
+        ...
+
+
+Kind = Literal["group", "table", "tail"]
+
+
+class Log(Protocol):
+    """An append-only log of topics: the only way facts travel between services."""
+
+    async def append(
+        self, messages: Sequence[Message], *, timeout: float = 15.0
+    ) -> Sequence[tuple[Partition, int]]:
+        """Append all, in order per key; returns their places once they are as durable as their topic says.
+
+        Raises:
+            shared.errors.Transient: not acknowledged within `timeout` seconds; it may or may not be there.
+        """
+        ...
+
+    async def reader(
+        self, topics: Sequence[Topic], *, kind: Kind, group: str, member: str, listener: Listener
+    ) -> Reader:
+        """Join as `member` (a stable name). `table` reads all from the start, `tail` all from now on."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Consecutive records of one partition, decoded. `next_offset` is the one after the last of them."""
+
+    partition: Partition
+    envelopes: tuple[Envelope, ...]
+    next_offset: int
+
+
+Handler = Callable[[Batch], Awaitable[None]]
+"""Finishes a batch or raises: Transient (again later), Poison (dead-letter), anything else: a few tries, then parked.
+
+Must be idempotent: after a crash the same envelopes come again with the same ids.
+"""
+
+
+class Positions(Protocol):
+    """Stored positions of stateful stages; `shared.db.checkpoints` implements it in the stage's own database."""
+
+    async def load(self, group: str, partition: Partition) -> int | None:
+        """The next offset to read, or None where nothing is stored yet."""
+        ...
+
+
+class Owner(Protocol):
+    """A stateful stage's side of assignment: load state before the first batch, drop it after the last."""
+
+    async def assigned(self, partition: Partition) -> None: ...
+
+    async def revoked(self, partition: Partition) -> None:
+        """Called after the last batch was finished and before the partition is given up: checkpoint, then forget."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """What a service reads and who handles it.
+
+    `handler` gets batches of one partition; different partitions run concurrently, one partition never does.
+    `each`: hand over one envelope at a time (a batch of one), so that a bad one stands alone from the start.
+    A batch handler that raises is called again record by record to find the bad one.
+    """
+
+    topics: tuple[Topic, ...]
+    handler: Handler
+    group: str
+    kind: Kind = "group"
+    positions: Positions | None = None
+    owner: Owner | None = None
+    each: bool = False
+    max_batch: int = 200
+    options: Mapping[str, float] = field(
+        default_factory=dict
+    )  # overrides of engine settings, by name
+
+
+class Publisher(Protocol):
+    """Says events. Bound to one service: refuses what that service does not declare."""
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> None:
+        """Append to the log, in order.
+
+        Raises:
+            shared.errors.Transient: not acknowledged in time.
+            PermissionError: an event on a topic that this service does not declare in `produces`.
+        """
+        ...
+
+    def mint(
+        self,
+        event: Event,
+        *,
+        id: str | None = None,
+        topic: Topic | None = None,
+        picture: Picture | None = None,
+        cause: Envelope | None = None,
+    ) -> Envelope:
+        """An envelope for a new event. `cause` hands on its correlation and trace; `id` None: a new random one."""
+        ...
+
+    def tombstone(self, topic: Topic, key: str) -> Envelope:
+        """An envelope that deletes `key` from a compacted topic."""
+        ...
+
+
+Opened = AbstractAsyncContextManager[Log]

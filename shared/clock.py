@@ -25,9 +25,11 @@ class SystemClock:
     """The host's clocks."""
 
     def now(self) -> int:
+        """Host time, microseconds UTC."""
         return time.time_ns() // 1000
 
     def monotonic(self) -> float:
+        """Seconds since some start."""
         return time.monotonic()
 
 
@@ -38,10 +40,13 @@ class ManualClock:
         self._now = now
 
     def now(self) -> int:
+        """The time it stands at, microseconds UTC."""
         return self._now
 
     def monotonic(self) -> float:
+        """The same time in seconds."""
         return self._now / 1_000_000
 
     def advance(self, seconds: float) -> None:
+        """Go on by `seconds`."""
         self._now += round(seconds * 1_000_000)

@@ -7,14 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic_settings import BaseSettings
-
-from schemas.event import Topic
-from shared.bus.port import Subscription
-
 if TYPE_CHECKING:
     from fastapi import APIRouter
+    from pydantic_settings import BaseSettings
 
+    from schemas.event import Topic
+    from shared.bus.port import Subscription
     from shared.platform import ServicePlatform
 
 Job = Callable[[], Awaitable[None]]

@@ -127,7 +127,9 @@ class Log(Protocol):
         """Join as `member` (a stable name). `table` reads all from the start, `tail` all from now on."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Flush and leave; nothing acknowledged is lost."""
+        ...
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -156,7 +158,9 @@ class Positions(Protocol):
 class Owner(Protocol):
     """A stateful stage's side of assignment: load state before the first batch, drop it after the last."""
 
-    async def assigned(self, partition: Partition) -> None: ...
+    async def assigned(self, partition: Partition) -> None:
+        """Load this partition's state."""
+        ...
 
     async def revoked(self, partition: Partition) -> None:
         """Called after the last batch was finished and before the partition is given up: checkpoint, then forget."""

@@ -1,0 +1,93 @@
+"""The engines as fixtures. A machine that lacks one skips its tests, or fails under VANTAGE_REQUIRE_ENGINES=1."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.engines.chromium import ARGUMENTS, require_chromium
+from tests.engines.footage import Footage
+from tests.engines.kafka import KafkaBroker, make_broker
+from tests.engines.require import require_data
+from tests.engines.rtsp import Login, RtspCamera, RtspServer, make_server
+
+MakeCamera = Callable[..., RtspCamera]
+
+
+class Data(NamedTuple):
+    """Paths of the test data; asking for one that is not there skips (or fails) the test."""
+
+    def media(self, name: str) -> Path:
+        """A video or its ground truth, e.g. `pets09-s2l1-300.mp4`."""
+        return require_data("media", name)
+
+    def model(self, name: str = "yolox_nano.onnx") -> Path:
+        """A detector."""
+        return require_data("models", name)
+
+    def mot(self, sequence: str, name: str = "gt.txt") -> Path:
+        """A MOTChallenge file (`gt.txt` or `det.txt`) of a sequence, e.g. `KITTI-17`."""
+        return require_data("mot", sequence, name)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Data:
+    """Paths of the test data."""
+    return Data()
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """One real broker for all tests of this process. Use topics and groups of your own; never kill it."""
+    broker = make_broker(tmp_path_factory.mktemp("kafka"))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def own_kafka_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """A real broker for this test alone, to be killed, stopped, frozen and restarted (4 s to start)."""
+    broker = make_broker(tmp_path / "kafka")
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture(scope="session")
+def rtsp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspServer]:
+    """The process that plays RTSP cameras; `mount()` gives one."""
+    server = make_server(tmp_path_factory.mktemp("rtsp"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def rtsp_camera(rtsp_server: RtspServer) -> Iterator[MakeCamera]:
+    """Make RTSP cameras that are gone when the test ends: `rtsp_camera(width=640, user="u", password="p")`."""
+    made: list[RtspCamera] = []
+
+    def make(*, user: str | None = None, password: str = "", **footage: object) -> RtspCamera:
+        login = None if user is None else Login(user, password)
+        shot = Footage()._replace(**footage)  # type: ignore[arg-type]  # Footage's own fields, by name
+        made.append(rtsp_server.mount(shot, login=login))
+        return made[-1]
+
+    yield make
+    for camera in made:
+        camera.remove()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium for Playwright's `executable_path`."""
+    return require_chromium()
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """A headless Chromium of this test alone."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS])
+        yield browser
+        await browser.close()

@@ -159,7 +159,7 @@ def _frame(fields: dict[str, bytes]) -> FrameCaptured:
 
 
 def _boxes_text(boxes: tuple[tuple[float, float, float, float], ...]) -> str:
-    return ";".join(",".join(format(side, "g") for side in box) for box in boxes)
+    return ";".join(",".join(repr(side) for side in box) for box in boxes)
 
 
 def _boxes(text: str) -> list[list[float]]:

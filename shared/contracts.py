@@ -208,8 +208,10 @@ def _breaks(old: Schema, new: Schema, path: str) -> Iterator[str]:
 
 
 def _value_breaks(old: Schema, new: Schema, path: str) -> Iterator[str]:
-    if "enum" in old and set(map(str, old["enum"])) - set(map(str, new.get("enum", old["enum"]))):
-        yield f"{path}: values taken away from {old['enum']}"
+    gone = {str(value) for value in old.get("enum", [])}
+    gone -= {str(value) for value in new.get("enum", old.get("enum", []))}
+    if gone:
+        yield f"{path}: values taken away: {', '.join(sorted(gone))}"
     for limit, tighter in (("minimum", max), ("maximum", min)):
         before, after = old.get(limit), new.get(limit)
         if after is not None and (before is None or tighter(before, after) != before):

@@ -64,11 +64,10 @@ def rtsp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspServer
 
 @pytest.fixture
 def rtsp_camera(rtsp_server: RtspServer) -> Iterator[MakeCamera]:
-    """Make RTSP cameras that are gone when the test ends: `rtsp_camera(width=640, user="u", password="p")`."""
+    """Make RTSP cameras that are gone when the test ends: `rtsp_camera(width=640, login=Login("u", "p"))`."""
     made: list[RtspCamera] = []
 
-    def make(*, user: str | None = None, password: str = "", **footage: object) -> RtspCamera:
-        login = None if user is None else Login(user, password)
+    def make(*, login: Login | None = None, **footage: object) -> RtspCamera:
         shot = Footage()._replace(**footage)  # type: ignore[arg-type]  # Footage's own fields, by name
         made.append(rtsp_server.mount(shot, login=login))
         return made[-1]

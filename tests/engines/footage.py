@@ -44,14 +44,15 @@ class Footage(NamedTuple):
             stream.width, stream.height = self.width, self.height
             stream.pix_fmt = "yuv420p" if self.codec == "h264" else "yuvj420p"
             stream.time_base = Fraction(1, self.fps)
-            if self.codec == "h264":
-                stream.options = self._x264()
+            stream.options = self._options()
             for picture in self.pictures():
                 frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
                 yield from map(bytes, stream.encode(frame))
             yield from map(bytes, stream.encode(None))
 
-    def _x264(self) -> dict[str, object]:
+    def _options(self) -> dict[str, object]:
+        if self.codec == "mjpeg":
+            return {"huffman": "default"}  # RTP carries no tables: both ends know the standard's
         return {
             "preset": "veryfast",
             "tune": "zerolatency",

@@ -7,7 +7,7 @@ import contextlib
 import json
 import subprocess
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 from urllib.parse import quote
 
 from tests.engines import folders, processes
@@ -21,10 +21,11 @@ PROBE = (
 
 
 class Login(NamedTuple):
-    """Who may look."""
+    """Who may look, and by which of the two methods of HTTP."""
 
     user: str
     password: str
+    method: Literal["basic", "digest"] = "basic"
 
 
 class RtspServer:
@@ -45,11 +46,11 @@ class RtspServer:
             )
 
     def mount(self, footage: Footage | None = None, *, login: Login | None = None) -> "RtspCamera":
-        """A new camera that plays `footage` over and over; with `login` it demands Basic or Digest."""
+        """A new camera that plays `footage` over and over; with `login` it demands credentials."""
         self._number += 1
         shot = footage or Footage()
         camera = RtspCamera(self, f"camera{self._number}", shot, login)
-        self.ask("mount", camera.name, login=login, codec=shot.codec, **self.film(shot))
+        self.ask("mount", camera.name, login=login, **self.film(shot))
         camera.plug()
         return camera
 
@@ -59,7 +60,7 @@ class RtspServer:
             path = self.folder / f"footage{len(self._footage)}"
             footage.encode(path)
             self._footage[footage] = path
-        return {"units": str(self._footage[footage]), "fps": footage.fps}
+        return {"units": str(self._footage[footage]), **footage._asdict()}
 
     def ask(self, command: str, camera: str, **more: object) -> dict[str, object]:
         """Do one thing and return when it is done."""

@@ -22,7 +22,7 @@ PAYLOADS = {
         "video/x-h264,stream-format=byte-stream,alignment=au",
         "rtph264pay config-interval=-1",
     ),
-    "mjpeg": ("image/jpeg", "rtpjpegpay"),
+    "mjpeg": ("image/jpeg,width={width},height={height}", "rtpjpegpay"),
 }
 LAUNCH = (
     "( appsrc name=film is-live=true format=time caps={caps} ! identity sync=true"
@@ -85,9 +85,10 @@ class Projector:
 class Camera:
     """One RTSP server on one port with one mount."""
 
-    def __init__(self, name, codec, film, login):
-        self.name, self.film, self.login = name, film, login
-        self.caps, self.payload = PAYLOADS[codec]
+    def __init__(self, name, film, order):
+        self.name, self.film, self.login = name, film, order["login"]
+        caps, self.payload = PAYLOADS[order["codec"]]
+        self.caps = caps.format(width=order["width"], height=order["height"])
         self.projectors = []
         self.server = None
         self.source = 0
@@ -144,10 +145,10 @@ class Camera:
             projector.wake()
 
 
-def guard(user, password):
+def guard(user, password, method):
     """Ask for Basic or Digest credentials."""
     auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC | GstRtsp.RTSPAuthMethod.DIGEST)
+    auth.set_supported_methods(getattr(GstRtsp.RTSPAuthMethod, method.upper()))
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
@@ -176,7 +177,7 @@ class Desk:
         """Each command is a method of this table."""
         if command == "mount":
             film = Film(order["units"], order["fps"])
-            self.cameras[name] = Camera(name, order["codec"], film, order["login"])
+            self.cameras[name] = Camera(name, film, order)
             return None
         camera = self.cameras[name]
         film = camera.film

@@ -209,7 +209,7 @@ def _breaks(old: Schema, new: Schema, path: str) -> Iterator[str]:
 
 def _value_breaks(old: Schema, new: Schema, path: str) -> Iterator[str]:
     gone = {str(value) for value in old.get("enum", [])}
-    gone -= {str(value) for value in new.get("enum", old.get("enum", []))}
+    gone -= {str(value) for value in new.get("enum") or old.get("enum") or []}
     if gone:
         yield f"{path}: values taken away: {', '.join(sorted(gone))}"
     for limit, tighter in (("minimum", max), ("maximum", min)):

@@ -1,0 +1,1 @@
+"""The schema of the platform's own tables, in every service's database."""

@@ -1,0 +1,81 @@
+"""Every service is data that equals the table of the design, and all of it is said and heard by somebody."""
+
+import importlib
+from functools import cache
+
+import pytest
+
+from schemas.catalog import EVENTS
+from schemas.topics import TOPICS
+from shared.service import Service
+from tests.engines.folders import ROOT
+from tests.house import tree
+
+# name: (port, consumes, produces): DESIGN.md section 1, restricted to the topics that exist.
+TABLE: dict[str, tuple[int, str, str]] = {
+    "gateway": (8000, "", ""),
+    "vms": (8001, "detections tracks incidents alerts camera-status", "cameras"),
+    "orchestrator": (
+        8002,
+        "detections cameras rules",
+        "plans tracks tracks-live rules incidents alerts",
+    ),
+    "dashboard": (
+        8003,
+        "frames tracks-live cameras incidents alerts camera-status deliveries",
+        "",
+    ),
+    "ingest": (8004, "cameras", "frames camera-status"),
+    "inference": (8005, "frames plans incidents", "detections"),
+    "notifier": (8006, "alerts incidents cameras", "deliveries"),
+}
+INSIDE = {"__init__.py", "service.py"}
+
+
+@cache
+def service(name: str) -> Service:
+    declared = importlib.import_module(f"services.{name}.service").SERVICE
+    assert isinstance(declared, Service)
+    return declared
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_service_is_what_the_design_says(name: str) -> None:
+    port, consumes, produces = TABLE[name]
+    declared = service(name)
+    assert (declared.name, declared.port) == (name, port)
+    assert {topic.name for topic in declared.consumes} == set(consumes.split())
+    assert {topic.name for topic in declared.produces} == set(produces.split())
+    assert declared.description
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_settings_of_a_service_have_its_prefix(name: str) -> None:
+    prefix = service(name).settings.model_config.get("env_prefix", "")
+    assert prefix == f"VANTAGE_{name.upper()}_"
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_service_has_tests(name: str) -> None:
+    assert list((ROOT / "tests" / "unit" / name).rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: str(topic.name))
+def test_a_topic_is_said_by_somebody_and_heard_by_somebody(topic: object) -> None:
+    assert [name for name in TABLE if topic in service(name).produces]
+    assert [name for name in TABLE if topic in service(name).consumes]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: str(event.__name__))
+def test_every_topic_of_an_event_exists(event: type) -> None:
+    assert set(getattr(event, "topics", ())) <= set(TOPICS)
+
+
+def test_the_services_folder_holds_services_and_their_compositions() -> None:
+    inside = {path.relative_to(ROOT).parts[1] for path in tree.python("services")}
+    assert inside <= {"__init__.py", *tree.COMPOSERS, *tree.SERVICES}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_service_folder_has_what_every_service_has(name: str) -> None:
+    assert {path.name for path in (ROOT / "services" / name).iterdir()} >= INSIDE

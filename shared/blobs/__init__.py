@@ -1,0 +1,1 @@
+"""Blobs: snapshots, clips and exports, by key. A port and its adapters."""

@@ -52,10 +52,10 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Listener(Protocol):
-    """Told by a reader of kind `group` when partitions come and go, between two fetches."""
+    """Told by a reader of kind `group` when partitions come and go."""
 
-    async def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Partitions are ours now; answers where to read each from, where a position is stored."""
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
+        """Partitions are ours now. Nothing of them was fetched yet: pause or seek them here. Must be quick."""
         ...
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
@@ -67,20 +67,30 @@ class CommitRefused(Exception):
     """The partition is no longer ours: another member owns it. Drop its state, carry on."""
 
 
+class Fenced(CommitRefused):
+    """Another process joined under this member's name. This one is over; names must be unique."""
+
+
 class Reader(Protocol):
     """One member's view of a subscription."""
 
     async def fetch(
         self, *, max_records: int, timeout: float
     ) -> Mapping[Partition, Sequence[Record]]:
-        """The next records, per partition in offset order; empty after `timeout` seconds without any."""
+        """The next records, per partition in offset order; empty after `timeout` seconds without any.
+
+        Raises:
+            Fenced: another process took this member's name.
+            shared.errors.Transient: the log is away; call again.
+        """
         ...
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit next offsets.
 
         Raises:
-            CommitRefused: a partition was taken from this member.
+            CommitRefused: a partition was taken from this member; nothing was committed.
+            shared.errors.Transient: the log did not answer in time.
         """
         ...
 
@@ -98,6 +108,10 @@ class Reader(Protocol):
 
     async def ends(self) -> Mapping[Partition, int]:
         """The offset after the newest record, of every partition of ours."""
+        ...
+
+    async def positions(self) -> Mapping[Partition, int]:
+        """Where each partition of ours is read next: what lies before was fetched or is no longer kept."""
         ...
 
     async def close(self) -> None:
@@ -133,7 +147,11 @@ class Log(Protocol):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Consecutive records of one partition, decoded. `next_offset` is the one after the last of them."""
+    """Consecutive records of one partition, decoded. `next_offset` is the one after the last of them.
+
+    A stateful stage (one with `positions`) may get a batch without envelopes: what lay before `next_offset` went
+    to the dead letters. It stores `next_offset`, so that a restart does not park the same record again.
+    """
 
     partition: Partition
     envelopes: tuple[Envelope, ...]
@@ -159,11 +177,18 @@ class Owner(Protocol):
     """A stateful stage's side of assignment: load state before the first batch, drop it after the last."""
 
     async def assigned(self, partition: Partition) -> None:
-        """Load this partition's state."""
+        """Load this partition's state, in place of any that is there.
+
+        Called before the first batch, and again after a failed one: the engine then goes back to the stored
+        position, so that half a batch in memory does no harm.
+        """
         ...
 
     async def revoked(self, partition: Partition) -> None:
-        """Called after the last batch was finished and before the partition is given up: checkpoint, then forget."""
+        """Called after the last batch was finished and before the partition is given up: checkpoint, then forget.
+
+        Not called when the last batch was cut off: nothing in memory is worth keeping then.
+        """
         ...
 
 
@@ -174,6 +199,7 @@ class Subscription:
     `handler` gets batches of one partition; different partitions run concurrently, one partition never does.
     `each`: hand over one envelope at a time (a batch of one), so that a bad one stands alone from the start.
     A batch handler that raises is called again record by record to find the bad one.
+    `positions`: a stateful stage; where nothing is stored yet a partition is read from its oldest record.
     """
 
     topics: tuple[Topic, ...]

@@ -1,0 +1,409 @@
+"""The engine: at-least-once handling of one subscription, the same on every adapter.
+
+Each partition is a `Lane` with one worker: batches of a partition are handled strictly in order, partitions run
+beside each other, and what waits in a lane is bounded: a full lane pauses its partition while the membership is kept
+alive. Offsets are committed after the effect, up to the finished prefix. What cannot be handled is retried
+(Transient), found out record by record, and parked as a dead letter; too many of those stop the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from schemas.cloudevents import Undecodable
+from shared.bus.dead_letters import Failure, TripWire, letter
+from shared.bus.lane import Lane, Work
+from shared.bus.metrics import BusMetrics, Unmeasured
+from shared.bus.port import CommitRefused, Log, Partition, Reader, Record, Subscription
+from shared.bus.progress import Progress
+from shared.bus.retry import Backoff
+from shared.bus.settings import BusSettings as BusSettings
+from shared.errors import Poison, Transient
+from shared.service import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+
+    from shared.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+
+class Engine:
+    """Runs one subscription as `member` of its group. `publisher_log` takes the dead letters."""
+
+    def __init__(
+        self,
+        log: Log,
+        subscription: Subscription,
+        *,
+        service: str,
+        member: str,
+        publisher_log: Log,
+        clock: Clock,
+        settings: BusSettings | None = None,
+        observe: BusMetrics | None = None,
+    ) -> None:
+        self._log = log
+        self._sub = subscription
+        self._service = service
+        # One subscription is one member: two of the same group never fence each other.
+        self._member = "-".join([member, *sorted(topic.name for topic in subscription.topics)])
+        self._dead_letters = publisher_log
+        self._clock = clock
+        self._settings = dataclasses.replace(settings or BusSettings(), **subscription.options)
+        self._observe = observe or Unmeasured()
+        self._stateful = subscription.positions is not None or subscription.owner is not None
+        self._ephemeral = {t.name for t in subscription.topics if t.kind == "ephemeral"}
+        self._random = random.Random()  # noqa: S311 -- jitter, not a secret
+        self._trip = TripWire(int(self._settings.trip_limit), int(self._settings.trip_window))
+        self._lanes: dict[Partition, Lane] = {}
+        self._progress = Progress(subscription.kind, self._settings.stuck)
+        self._finished = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._draining = asyncio.Event()
+        self._over = asyncio.Event()
+        self._over.set()
+        self._budget = 0.0
+
+    async def run(self) -> None:
+        """Read and handle until drained or cancelled; cancelling cuts handlers off.
+
+        Raises:
+            Fenced: another process joined under this member's name.
+            Exception: an adapter or a stage's owner failed; it may be called again.
+        """
+        self._over.clear()
+        self._budget = self._settings.drain
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._reader = await self._join()
+            roles = (self._intake, self._commits, self._watch, self._until_drained)
+            jobs = [asyncio.create_task(role()) for role in roles]
+            try:
+                await asyncio.wait([*jobs, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                self._budget = 0.0
+                raise
+            finally:
+                await self._wind_up(jobs)
+            _raise_first([*jobs, self._failed])
+        finally:
+            self._over.set()
+
+    async def drain(self, budget: float) -> None:
+        """Stop taking in, finish batches in work within `budget` seconds, commit, leave; `run` then returns."""
+        self._budget = budget
+        self._draining.set()
+        await self._over.wait()
+
+    @property
+    def caught_up(self) -> bool:
+        """A table has read everything that was there when it started; other kinds always have."""
+        return self._progress.caught_up
+
+    def health(self) -> Health:
+        """Unhealthy when dead letters tripped it, or where a partition has lag and no progress for a minute."""
+        lag = {f"{p.topic}/{p.number}": lane.lag for p, lane in self._lanes.items() if lane.lag}
+        details = {"group": self._sub.group, "lag": lag}
+        if self._trip.tripped:
+            reason = "too many dead letters in a row: stopped, so that the topic is not emptied; see its .dead topic"
+            return Health(status="unhealthy", reason=reason, details=details)
+        stuck = self._progress.stuck(self._clock.monotonic())
+        if stuck:
+            named = ", ".join(f"{p.topic}/{p.number}" for p in stuck)
+            reason = f"no progress for {self._settings.stuck:.0f} s on {named}"
+            return Health(status="unhealthy", reason=reason, details=details)
+        if not self.caught_up:
+            return Health(status="degraded", reason="still reading its table", details=details)
+        return Health(status="healthy", details=details)
+
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
+        """See `Listener.assigned`: a stateful stage loads first, its partition is paused meanwhile."""
+        for partition in partitions:
+            self._open(partition)
+
+    async def revoked(self, partitions: Sequence[Partition]) -> None:
+        """See `Listener.revoked`: stop intake, finish within the budget, checkpoint, commit, forget."""
+        lanes = [self._lanes[partition] for partition in partitions if partition in self._lanes]
+        await self._finish(lanes)
+        for lane in lanes:
+            if self._sub.owner is not None and lane.sound:
+                error = await _outcome(self._sub.owner.revoked(lane.partition))
+                if error is not None:
+                    log.error("checkpoint_failed", partition=lane.partition, exc_info=error)
+        await self._commit(lanes)
+        for lane in lanes:
+            self._lanes.pop(lane.partition, None)
+            self._progress.forget(lane.partition)
+
+    async def _finish(self, lanes: Sequence[Lane]) -> None:
+        for lane in lanes:
+            lane.close()
+        workers = {lane.worker: lane for lane in lanes if lane.worker is not None}
+        if not workers:
+            return
+        _, late = await asyncio.wait(workers, timeout=self._budget)
+        for worker in late:
+            lane = workers[worker]
+            if lane.busy:
+                lane.sound = False
+                log.warning("batch_cut_off", partition=lane.partition, budget=self._budget)
+            worker.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _open(self, partition: Partition) -> Lane:
+        lane = Lane(partition, self._backoff())
+        self._lanes[partition] = lane
+        lane.sound = not self._stateful
+        self._steer(lane)
+        lane.worker = asyncio.create_task(self._work(lane))
+        lane.worker.add_done_callback(self._worker_ended)
+        return lane
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        if not worker.cancelled() and worker.exception() and not self._failed.done():
+            self._failed.set_exception(worker.exception() or RuntimeError())
+
+    async def _until_drained(self) -> None:
+        await self._draining.wait()
+
+    async def _wind_up(self, jobs: Iterable[asyncio.Task[None]]) -> None:
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await self.revoked(list(self._lanes))
+        await self._reader.close()
+
+    async def _join(self) -> Reader:
+        return await self._log.reader(
+            self._sub.topics,
+            kind=self._sub.kind,
+            group=self._sub.group,
+            member=self._member,
+            listener=self,
+        )
+
+    async def _intake(self) -> None:
+        backoff = self._backoff()
+        while True:
+            try:
+                found = await self._reader.fetch(
+                    max_records=2 * self._sub.max_batch, timeout=self._settings.poll
+                )
+            except Transient as error:
+                log.warning("log_away", group=self._sub.group, reason=str(error))
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            for partition, records in found.items():
+                self._accept(partition, records)
+
+    def _accept(self, partition: Partition, records: Sequence[Record]) -> None:
+        lane = self._lanes.get(partition) or self._open(partition)
+        missing = lane.put(records)
+        skipped = missing if partition.topic in self._ephemeral else 0
+        if self._sub.kind == "tail":
+            skipped += lane.drop_oldest(self._sub.max_batch)
+        if skipped > 0:
+            self._observe.skipped(self._sub.group, partition.topic, skipped)
+        self._steer(lane)
+
+    def _steer(self, lane: Lane) -> None:
+        """Pause the partition of a lane that is full, still loading or stopped; a tail is never full."""
+        waiting, room = len(lane.queue), self._sub.max_batch
+        full = waiting >= room or (lane.paused and waiting > room // 2)
+        pause = self._trip.tripped or not lane.sound or (full and self._sub.kind != "tail")
+        if pause and not lane.paused:
+            self._reader.pause([lane.partition])
+        elif lane.paused and not pause:
+            self._reader.resume([lane.partition])
+        lane.paused = pause
+
+    async def _work(self, lane: Lane) -> None:
+        structlog.contextvars.bind_contextvars(
+            service=self._service, group=self._sub.group, partition=list(lane.partition)
+        )
+        if self._stateful:
+            await self._load(lane)
+        while not lane.closing.is_set() and not self._trip.tripped:
+            work = lane.take(1 if self._sub.each else self._sub.max_batch)
+            if work is None:
+                lane.news.clear()
+                await lane.news.wait()
+                continue
+            self._steer(lane)
+            lane.busy = True
+            try:
+                await self._handle(lane, work)
+            finally:
+                lane.busy = False
+
+    async def _handle(self, lane: Lane, work: Work) -> None:
+        started = self._clock.monotonic()
+        error = work.error or await _outcome(self._sub.handler(work.batch))
+        if error is None:
+            seconds = self._clock.monotonic() - started
+            self._observe.handled(self._sub.group, lane.partition.topic, len(work.records), seconds)
+            self._trip.passed(len(work.batch.envelopes))
+            lane.finish(work.batch.next_offset)
+            self._finished.set()
+            return
+        empty = not work.batch.envelopes and work.error is None
+        if isinstance(error, Transient) or empty:
+            await self._later(lane, work, error)
+        elif len(work.records) > 1:
+            log.warning("batch_failed", records=len(work.records), exc_info=error)
+            lane.alone(work.records)
+        else:
+            await self._alone(lane, work, error)
+        if self._stateful:
+            await self._load(lane)
+
+    async def _later(self, lane: Lane, work: Work, error: Exception) -> None:
+        lane.again(work.records)
+        wait = lane.backoff.next()
+        self._observe.retried(self._sub.group, lane.partition.topic, type(error).__name__)
+        log.warning(
+            "will_retry", reason=str(error), wait=round(wait, 3), offset=work.records[0].offset
+        )
+        await lane.sleep(wait)
+
+    async def _alone(self, lane: Lane, work: Work, error: Exception) -> None:
+        record = work.records[0]
+        failure = lane.failed(record, error, group=self._sub.group, now=self._clock.now())
+        known = isinstance(error, Poison | Undecodable)
+        if not known and failure.attempt < self._settings.tries:
+            await self._later(lane, work, error)
+            return
+        if self._sub.kind == "group" and not await self._bury(lane, record, failure):
+            lane.again(work.records)
+            return
+        log.error("record_parked", offset=record.offset, attempt=failure.attempt, exc_info=error)
+        self._observe.parked(self._sub.group, lane.partition.topic, type(error).__name__)
+        lane.park(record)
+        self._trip.parked()
+        if not self._stateful:
+            lane.finish(work.batch.next_offset)
+            self._finished.set()
+        if self._trip.tripped:
+            self._halt()
+
+    async def _bury(self, lane: Lane, record: Record, failure: Failure) -> bool:
+        """Write the dead letter; True once it is acknowledged, False when the partition is given up before."""
+        backoff = self._backoff()
+        while not lane.closing.is_set():
+            try:
+                await self._dead_letters.append([letter(record, failure)])
+            except Transient as refusal:
+                log.warning("dead_letter_refused", reason=str(refusal), offset=record.offset)
+                await lane.sleep(backoff.next())
+            else:
+                return True
+        return False
+
+    def _halt(self) -> None:
+        log.critical("engine_stopped", group=self._sub.group, reason="too many dead letters")
+        for lane in self._lanes.values():
+            self._steer(lane)
+            lane.news.set()
+
+    async def _load(self, lane: Lane) -> None:
+        """Load a stateful stage's state and go to the position that belongs to it."""
+        lane.sound = False
+        self._steer(lane)
+        while not lane.closing.is_set():
+            try:
+                start = await self._load_once(lane.partition)
+            except Transient as error:
+                log.warning("state_not_loaded", reason=str(error))
+                await lane.sleep(lane.backoff.next())
+                continue
+            if start is not None:
+                await self._reader.seek(lane.partition, start)
+                lane.go_back(start)
+            lane.sound = True
+            self._steer(lane)
+            return
+
+    async def _load_once(self, partition: Partition) -> int | None:
+        if self._sub.owner is not None:
+            await self._sub.owner.assigned(partition)
+        if self._sub.positions is None:
+            return None
+        return await self._sub.positions.load(self._sub.group, partition) or 0
+
+    async def _commits(self) -> None:
+        while True:
+            await self._finished.wait()
+            self._finished.clear()
+            await self._commit(list(self._lanes.values()))
+            await asyncio.sleep(self._settings.commit_every)
+
+    async def _commit(self, lanes: Iterable[Lane]) -> None:
+        if self._sub.kind != "group":
+            return
+        async with self._committing:
+            ahead = {lane.partition: lane for lane in lanes if lane.done > lane.committed}
+            offsets = {partition: lane.done for partition, lane in ahead.items()}
+            if not offsets:
+                return
+            try:
+                await self._reader.commit(offsets)
+            except CommitRefused as refusal:
+                # Taken from us: another member has the partitions, and hands them over again from what it finds.
+                log.warning("commit_refused", group=self._sub.group, reason=str(refusal))
+                for lane in ahead.values():
+                    lane.close()
+            except Transient as error:
+                log.warning("commit_failed", group=self._sub.group, reason=str(error))
+                self._finished.set()
+            else:
+                for partition, lane in ahead.items():
+                    lane.committed = offsets[partition]
+
+    async def _watch(self) -> None:
+        while True:
+            quiet = {lane: lane.turn for lane in self._lanes.values() if lane.idle}
+            try:
+                ends, positions = await self._reader.ends(), await self._reader.positions()
+            except Transient as error:
+                log.warning("log_away", group=self._sub.group, reason=str(error))
+            else:
+                self._skip_holes(quiet, positions)
+                self._progress.reach(ends, positions, self._lanes.values())
+                for partition, lane in self._lanes.items():
+                    end = ends.get(partition, 0)
+                    self._progress.look(lane, end, self._clock.monotonic())
+                    self._observe.lag(self._sub.group, partition.topic, partition.number, lane.lag)
+            await asyncio.sleep(self._settings.watch_every if self.caught_up else 0.02)
+
+    def _skip_holes(self, quiet: Mapping[Lane, int], positions: Mapping[Partition, int]) -> None:
+        """A quiet lane read to here: between its last record and here nothing is kept any more."""
+        for lane, turn in quiet.items():
+            position = positions.get(lane.partition, -1)
+            if lane.idle and lane.turn == turn and position > lane.done:
+                lane.done = position
+                self._finished.set()
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._settings.retry_base, self._settings.retry_cap, self._random)
+
+
+async def _outcome(work: Awaitable[None]) -> Exception | None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 -- foreign code: its error is classified, never swallowed
+        return error
+    return None
+
+
+def _raise_first(jobs: Iterable[asyncio.Future[None]]) -> None:
+    for job in jobs:
+        if job.done() and not job.cancelled() and (error := job.exception()) is not None:
+            raise error

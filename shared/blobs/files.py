@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 import uuid
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from shared.blobs.port import (
 from shared.errors import Invalid, Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from typing import ParamSpec, TypeVar
 
     P = ParamSpec("P")
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 
 ORPHAN_S = 3600.0
 _TEMPORARY = ".part-"  # no name of a key begins with a dot
+
+
+@asynccontextmanager
+async def open_files(root: Path) -> AsyncIterator[FileBlobs]:
+    """Open the folder, and remove what a killed process left half-written in it.
+
+    Raises:
+        Setup: the folder can be neither found nor made.
+    """
+    blobs = await asyncio.to_thread(FileBlobs, root)
+    await blobs.sweep()
+    yield blobs
 
 
 class FileBlobs:

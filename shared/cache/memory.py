@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from shared.clock import Clock
 
 MAX_ENTRIES = 10_000
+
+
+@asynccontextmanager
+async def open_memory(clock: Clock) -> AsyncIterator[MemoryCache]:
+    """A cache that lives as long as the process."""
+    yield MemoryCache(clock)
 
 
 class _Entry(NamedTuple):

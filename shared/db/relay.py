@@ -145,4 +145,4 @@ class Relay:
 
 def _jitter(failures: int) -> float:
     """Seconds to wait after so many failures: full jitter under a doubling cap."""
-    return random.uniform(0.05, min(RETRY_S, 0.1 * 2.0 ** min(failures, 10)))  # noqa: S311
+    return random.uniform(0.05, min(RETRY_S, 0.1 * 2.0 ** min(failures, 10)))  # noqa: S311 - it only spreads retries

@@ -10,7 +10,7 @@ import pytest
 from tests.engines.folders import ROOT
 from tests.house import tree
 
-BROAD_EXCEPT = {Path("shared/bus/engine.py"), Path("shared/runtime.py")}
+BROAD_EXCEPT = ("shared/bus/engine", "shared/runtime")  # a file, or the folder it grew into
 TEXTS = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".xml", ".html", ".css", ".js", ".j2", ""}
 # Spelled in halves, so that this file does not break its own rules.
 UNDONE = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b|NotImplemented" r"Error")
@@ -69,7 +69,7 @@ def test_only_the_engine_and_the_runtime_catch_everything() -> None:
     broad = [
         tree.place(path, handler.lineno)
         for path in tree.python(*tree.CODE)
-        if path.relative_to(ROOT) not in BROAD_EXCEPT
+        if not path.relative_to(ROOT).as_posix().startswith(BROAD_EXCEPT)
         for handler in handlers(path)
         if catches_everything(handler) and not raises_again(handler)
     ]

@@ -107,6 +107,11 @@ class Engine:
         """A table has read everything that was there when it started; other kinds always have."""
         return self._progress.caught_up
 
+    @property
+    def stuck(self) -> bool:
+        """Some partition has lag and no progress for too long; a fresh start may help."""
+        return bool(self._progress.stuck(self._clock.monotonic())) and not self._trip.tripped
+
     def health(self) -> Health:
         """Unhealthy when dead letters tripped it, or where a partition has lag and no progress for a minute."""
         lag = {f"{p.topic}/{p.number}": lane.lag for p, lane in self._lanes.items() if lane.lag}

@@ -41,12 +41,15 @@ class SigningKeys:
         """
         keys = cls(folder)
         private_folder(folder)
-        for path in sorted(folder.glob("signing-*.pem")):
-            key = _read(path)
-            keys._keys.append((thumbprint(key.public_key()), key))
+        keys.reload()
         if not keys._keys:
             keys.rotate()
         return keys
+
+    def reload(self) -> None:
+        """Read the folder again: another process may have rotated."""
+        found = [_read(path) for path in sorted(self._folder.glob("signing-*.pem"))]
+        self._keys = [(thumbprint(key.public_key()), key) for key in found]
 
     def active(self) -> tuple[str, RSAPrivateKey]:
         """Id and key that sign now."""

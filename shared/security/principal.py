@@ -17,6 +17,7 @@ class Principal:
     name: str
     scopes: frozenset[str]
     session: str | None = None  # of a signed-in browser; revoked at sign-out
+    issued: int | None = None  # seconds since the epoch
     expires: int | None = None  # seconds since the epoch; open WebSockets end with it
 
     def may(self, scope: str) -> bool:

@@ -100,7 +100,6 @@ class Claims:
     """What a valid token says."""
 
     principal: Principal
-    issued: int
     csrf: str | None
 
 
@@ -164,20 +163,29 @@ class Verifier:
             name=name,
             scopes=SCOPES & frozenset(scope.split()),
             session=_text(claims, "sid"),
+            issued=times[1],
             expires=times[2],
         )
-        return Claims(principal=principal, issued=times[1], csrf=_text(claims, "csrf"))
+        return Claims(principal=principal, csrf=_text(claims, "csrf"))
 
 
 class LocalKeySet:
-    """The public halves of this process's own keys."""
+    """The public halves of the keys in the data folder; an unknown id may mean that another process rotated them."""
 
-    def __init__(self, keys: SigningKeys) -> None:
+    def __init__(self, keys: SigningKeys, clock: Clock, *, pause: float = 10.0) -> None:
         self._keys = keys
+        self._clock = clock
+        self._pause = pause
+        self._looked = clock.monotonic()
 
     async def key(self, kid: str) -> object | None:
         """The public key of this id, or None."""
-        return self._keys.public(kid)
+        known = self._keys.public(kid)
+        if known is None and self._clock.monotonic() - self._looked >= self._pause:
+            self._looked = self._clock.monotonic()
+            self._keys.reload()
+            known = self._keys.public(kid)
+        return known
 
 
 class Fetch(Protocol):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shared.sim import timestrip
 from shared.sim.backdrop import backdrop
 from shared.sim.figures import Figures, Sprite
 from shared.sim.lettering import Lettering
 from shared.sim.scene import SECOND, Scene
-from shared.sim.timestrip import encode_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,16 @@ class Renderer:
         self._baseline = height - 9 * dot
         self._letters.write(self._backdrop, "SIMULATED", self._at(0.02), self._baseline)
 
+    @property
+    def written(self) -> tuple[tuple[tuple[float, float], ...], ...]:
+        """Where the strip and the clock stand, as polygons in fractions of the frame: no motion of the yard."""
+        left = 1 - (self._letters.width("00:00") + self._at(0.03)) / self.width
+        top = (self._baseline - 2) / self.height
+        return (
+            _corners(0.0, 0.0, timestrip.WIDTH / self.width, timestrip.HEIGHT / self.height),
+            _corners(left, top, 1.0, 1.0),
+        )
+
     def draw(self, time: int) -> NDArray[np.uint8]:
         """The picture at a presentation time in microseconds: uint8 BGR of shape (height, width, 3)."""
         within = time % self.scene.duration
@@ -48,7 +58,7 @@ class Renderer:
             self.width - self._letters.width(clock) - self._at(0.02),
             self._baseline,
         )
-        encode_time(picture, within)
+        timestrip.encode_time(picture, within)
         return picture
 
     def _at(self, share: float) -> int:
@@ -69,3 +79,9 @@ def _lay_on(picture: NDArray[np.uint8], sprite: Sprite, x: int, y: int) -> None:
     mixed += sprite.paint[cut]
     mixed >>= 8
     under[:] = mixed
+
+
+def _corners(
+    left: float, top: float, right: float, bottom: float
+) -> tuple[tuple[float, float], ...]:
+    return (left, top), (right, top), (right, bottom), (left, bottom)

@@ -1,0 +1,292 @@
+"""All SQL of the notifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import and_, delete, func, or_, select, update
+
+from schemas.events.alert_raised import AlertRaised
+from services.notifier.domain import Subscription, delivery_id
+from services.notifier.models import channels, deliveries, receipts, subscriptions
+from shared.db.base import insert_new
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import RowMapping
+
+    from services.notifier.domain import Answer
+    from shared.db.engine import Database, Transaction
+
+_SUBSCRIPTION = msgspec.json.Decoder(Subscription)
+_ALERT = msgspec.json.Decoder(AlertRaised)
+_ENCODER = msgspec.json.Encoder()
+WAITING = ("pending", "retrying")
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """A way out. `secret` and `old_secret` are sealed."""
+
+    id: str
+    kind: str
+    name: str
+    url: str = ""
+    secret: str = ""
+    old_secret: str = ""
+    old_until: int = 0
+    enabled: bool = True
+    disabled_reason: str = ""
+    created_at: int = 0
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert on its way to one subscription."""
+
+    id: str
+    alert: AlertRaised
+    subscription: str
+    channel: str
+    kind: str
+    state: str
+    attempt: int
+    next_at: int | None
+    incident_state: str
+    detail: str
+    created_at: int
+    changed_at: int
+
+
+class Store:
+    """Reads and writes of the notifier; every write takes the caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def channels(self) -> list[Channel]:
+        """All channels, oldest first."""
+        async with self._database.read() as reader:
+            rows = await reader.execute(
+                select(channels).order_by(channels.c.created_at, channels.c.id)
+            )
+            return [_channel(row) for row in rows.mappings()]
+
+    async def channel(self, identity: str) -> Channel | None:
+        """One channel, by id or by name."""
+        async with self._database.read() as reader:
+            found = await reader.execute(
+                select(channels).where(or_(channels.c.id == identity, channels.c.name == identity))
+            )
+            row = found.mappings().first()
+            return _channel(row) if row else None
+
+    async def add_channel(self, tx: Transaction, channel: Channel) -> bool:
+        """Add a channel; False when its name is taken."""
+        values = msgspec.structs.asdict(channel)
+        added = await tx.execute(insert_new(channels).values(**values).returning(channels.c.id))
+        return added.first() is not None
+
+    async def change_channel(self, tx: Transaction, identity: str, **values: object) -> bool:
+        """Change columns of a channel; False when there is none."""
+        done = await tx.execute(
+            update(channels)
+            .where(channels.c.id == identity)
+            .values(**values)
+            .returning(channels.c.id)
+        )
+        return done.first() is not None
+
+    async def remove_channel(self, tx: Transaction, identity: str) -> bool:
+        """Remove a channel and its subscriptions; False when there is none."""
+        await tx.execute(delete(subscriptions).where(subscriptions.c.channel == identity))
+        done = await tx.execute(
+            delete(channels).where(channels.c.id == identity).returning(channels.c.id)
+        )
+        return done.first() is not None
+
+    async def subscriptions(self) -> list[Subscription]:
+        """All subscriptions, oldest first."""
+        async with self._database.read() as reader:
+            rows = await reader.execute(
+                select(subscriptions.c.filters).order_by(
+                    subscriptions.c.created_at, subscriptions.c.id
+                )
+            )
+            return [_SUBSCRIPTION.decode(row[0]) for row in rows]
+
+    async def add_subscription(self, tx: Transaction, subscription: Subscription, now: int) -> bool:
+        """Add a subscription; False when its name is taken."""
+        added = await tx.execute(
+            insert_new(subscriptions)
+            .values(
+                id=subscription.id,
+                channel=subscription.channel,
+                name=subscription.name,
+                filters=_ENCODER.encode(subscription),
+                created_at=now,
+            )
+            .returning(subscriptions.c.id)
+        )
+        return added.first() is not None
+
+    async def remove_subscription(self, tx: Transaction, identity: str) -> bool:
+        """Remove a subscription; what it was owed is still delivered. False when there is none."""
+        done = await tx.execute(
+            delete(subscriptions)
+            .where(subscriptions.c.id == identity)
+            .returning(subscriptions.c.id)
+        )
+        return done.first() is not None
+
+    async def add_deliveries(
+        self,
+        tx: Transaction,
+        wanted: Sequence[tuple[AlertRaised, Subscription, str]],
+        now: int,
+    ) -> None:
+        """A row for every (alert, subscription, kind of its channel), due at once; rows that stand are left alone."""
+        if not wanted:
+            return
+        rows = [
+            {
+                "id": delivery_id(alert.alert, subscription.id),
+                "alert": alert.alert,
+                "incident": alert.incident,
+                "camera": alert.camera,
+                "subscription": subscription.id,
+                "channel": subscription.channel,
+                "kind": kind,
+                "state": "pending",
+                "attempt": 0,
+                "next_at": now,
+                "claimed_by": "",
+                "claimed_until": 0,
+                "event": _ENCODER.encode(alert),
+                "incident_state": "OPEN",
+                "detail": "",
+                "created_at": now,
+                "changed_at": now,
+            }
+            for alert, subscription, kind in wanted
+        ]
+        await tx.execute(insert_new(deliveries).values(rows))
+
+    async def claim(
+        self, tx: Transaction, owner: str, now: int, until: int, *, limit: int, skip: Sequence[str]
+    ) -> list[Delivery]:
+        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`."""
+        ready = select(deliveries.c.id).where(
+            deliveries.c.state.in_(WAITING),
+            deliveries.c.next_at <= now,
+            deliveries.c.claimed_until <= now,
+            deliveries.c.channel.not_in(skip),
+        )
+        ready = ready.order_by(deliveries.c.next_at, deliveries.c.id).limit(limit)
+        claimed = await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_(ready))
+            .values(claimed_by=owner, claimed_until=until)
+            .returning(deliveries)
+        )
+        rows = [_delivery(row) for row in claimed.mappings()]
+        return sorted(rows, key=lambda one: (one.next_at or 0, one.id))
+
+    async def release(self, tx: Transaction, owner: str) -> None:
+        """Let go of all claims of `owner`: it starts anew, or stops."""
+        await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.claimed_by == owner)
+            .values(claimed_by="", claimed_until=0)
+        )
+
+    async def next_due(self) -> int | None:
+        """When the next delivery is due."""
+        waiting = deliveries.c.state.in_(WAITING)
+        async with self._database.read() as reader:
+            found = await reader.execute(select(func.min(deliveries.c.next_at)).where(waiting))
+            earliest: int | None = found.scalar_one_or_none()
+            return earliest
+
+    async def settle(
+        self, tx: Transaction, delivery: Delivery, *, state: str, next_at: int | None, answer: Answer,
+        took_ms: int, now: int,
+    ) -> None:  # fmt: skip
+        """Write down what a try came to, with its receipt."""
+        attempt = delivery.attempt + 1
+        await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.id == delivery.id)
+            .values(
+                state=state,
+                attempt=attempt,
+                next_at=next_at,
+                detail=answer.detail,
+                changed_at=now,
+                claimed_by="",
+                claimed_until=0,
+            )
+        )
+        await tx.execute(
+            insert_new(receipts).values(
+                delivery=delivery.id,
+                attempt=attempt,
+                at=now,
+                status=answer.status,
+                detail=answer.detail,
+                took_ms=took_ms,
+            )
+        )
+
+    async def resend(self, tx: Transaction, identity: str, now: int) -> bool:
+        """Make a delivery due again under the same id; False when there is none that failed."""
+        done = await tx.execute(
+            update(deliveries)
+            .where(deliveries.c.id == identity, deliveries.c.state == "failed")
+            .values(state="pending", next_at=now, attempt=0, changed_at=now)
+            .returning(deliveries.c.id)
+        )
+        if done.first() is None:
+            return False
+        await tx.execute(delete(receipts).where(receipts.c.delivery == identity))
+        return True
+
+    async def incident_moved(self, tx: Transaction, incident: str, state: str) -> None:
+        """Remember an incident's state, so that a late delivery tells it."""
+        await tx.execute(
+            update(deliveries).where(deliveries.c.incident == incident).values(incident_state=state)
+        )
+
+    async def history(
+        self, *, before: tuple[int, str] | None, limit: int, **match: str
+    ) -> list[Delivery]:
+        """Deliveries, newest change first, after the cursor `before` (changed_at, id)."""
+        statement = select(deliveries).order_by(
+            deliveries.c.changed_at.desc(), deliveries.c.id.desc()
+        )
+        for column, value in match.items():
+            statement = statement.where(deliveries.c[column] == value)
+        if before is not None:
+            at, identity = before
+            same = and_(deliveries.c.changed_at == at, deliveries.c.id < identity)
+            statement = statement.where(or_(deliveries.c.changed_at < at, same))
+        async with self._database.read() as reader:
+            rows = await reader.execute(statement.limit(limit))
+            return [_delivery(row) for row in rows.mappings()]
+
+    async def receipts(self, delivery: str) -> list[dict[str, Any]]:
+        """Every try of a delivery, in order."""
+        async with self._database.read() as reader:
+            rows = await reader.execute(
+                select(receipts).where(receipts.c.delivery == delivery).order_by(receipts.c.attempt)
+            )
+            return [dict(row) for row in rows.mappings()]
+
+
+def _channel(row: RowMapping) -> Channel:
+    return Channel(**{name: row[name] for name in Channel.__struct_fields__})
+
+
+def _delivery(row: RowMapping) -> Delivery:
+    values = {name: row[name] for name in Delivery.__struct_fields__ if name != "alert"}
+    return Delivery(alert=_ALERT.decode(row["event"]), **values)

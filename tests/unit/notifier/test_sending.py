@@ -1,0 +1,353 @@
+"""Deliveries against real receivers: each of them must cost one try, one receipt, and nobody else's time."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import standardwebhooks
+
+from schemas import cloudevents
+from schemas.event import Envelope, Event
+from schemas.events.delivery_changed import DeliveryChanged
+from services.notifier.api import Desk, NewChannel
+from services.notifier.channels import ChannelKind, open_channels
+from services.notifier.domain import delivery_id
+from services.notifier.handlers import AlertHandler, CameraNames, IncidentHandler
+from services.notifier.messages import Messages
+from services.notifier.sender import Sender
+from services.notifier.service import CONSOLE, CONSOLE_LISTENER
+from services.notifier.store import Delivery, Store
+from shared.bus.port import Batch, Partition
+from shared.clock import ManualClock
+from shared.db.base import OUTBOX
+from shared.db.engine import Database
+from shared.db.sqlite import open_sqlite
+from shared.errors import Conflict, Invalid
+from shared.security.egress import Egress
+from shared.security.envelope import SecretBox
+from tests.unit.notifier.test_domain import example
+
+EXAMPLES = Path(__file__).parents[3] / "schemas/examples"
+RESOLVED = (EXAMPLES / "incident.moved.v1/resolved.json").read_text()
+
+
+class Receiver:
+    """A real HTTP server on loopback that answers as it is told and keeps what it got."""
+
+    def __init__(self, answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n") -> None:
+        self.answer = answer
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.hang = False
+        self.endless = False
+        self.reset = False
+        self.url = ""
+        self._serving: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Receiver"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()[:2]
+        self.url = f"http://{host}:{port}/hook"
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._serving:
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
+            await server.wait_closed()
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+            raw = dict(line.split(": ", 1) for line in head[1:] if line)
+            body = await reader.readexactly(int(headers["content-length"]))
+            self.got.append(({name.lower(): value for name, value in raw.items()}, body))
+            await self._reply(writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the peer went away, or the test is over
+        finally:
+            self._serving.discard(task)
+            writer.transport.abort() if self.hang else writer.close()
+
+    async def _reply(self, writer: asyncio.StreamWriter) -> None:
+        if self.hang:
+            await asyncio.sleep(30)
+        if self.reset:
+            writer.transport.abort()
+            return
+        writer.write(self.answer)
+        for _ in range(2000 if self.endless else 0):
+            writer.write(b"x" * 1024)
+            await writer.drain()
+        await writer.drain()
+
+
+class Mint:
+    """The half of a publisher that a sender needs."""
+
+    def mint(self, event: Event, **_: Any) -> Envelope:
+        return Envelope(
+            id=f"e-{id(event)}", source="vantage/notifier", topic=event.topics[0].name,
+            key=event.key, event=event,
+        )  # fmt: skip
+
+    async def publish(self, envelopes: object) -> None:
+        raise AssertionError("the sender speaks through the outbox alone")
+
+    def tombstone(self, topic: object, key: str) -> Envelope:
+        raise AssertionError
+
+
+class Rig:
+    """The notifier's parts on a real database."""
+
+    def __init__(
+        self, database: Database, clock: ManualClock, kinds: dict[str, ChannelKind]
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self.store = Store(database)
+        self.kinds = kinds
+        self.desk = Desk(database, self.store, clock, SecretBox([b"k" * 32]), self.kinds)
+        self.cameras = CameraNames()
+        self.sender = self.new_sender("main")
+        self.handler = AlertHandler(database, self.store, clock, self.sender.wake)
+
+    def new_sender(self, owner: str) -> Sender:
+        return Sender(
+            self.database, self.store, Mint(), self.clock,
+            kinds=self.kinds, messages=Messages("https://v"), cameras=self.cameras,
+            open_secret=self.desk.open_secrets, jitter=lambda: 0.0, owner=owner,
+        )  # fmt: skip
+
+    async def hear(self, *alerts: str) -> None:
+        await self.handler(
+            batch(*(msgspec.structs.replace(example(), alert=name) for name in alerts))
+        )
+
+    async def send_until(self, done: Callable[[list[Delivery]], bool]) -> list[Delivery]:
+        async with asyncio.timeout(30):
+            job = asyncio.create_task(self.sender.run())
+            try:
+                while not done(rows := await self.store.history(before=None, limit=500)):
+                    await asyncio.sleep(0.02)
+                    assert not job.done(), job.exception()
+                return rows
+            finally:
+                job.cancel()
+                await asyncio.gather(job, return_exceptions=True)
+
+    async def said(self) -> list[DeliveryChanged]:
+        async with self.database.read() as reader:
+            rows = (await reader.execute(OUTBOX.select().order_by(OUTBOX.c.id))).mappings().all()
+        decoder = msgspec.json.Decoder(DeliveryChanged)
+        return [decoder.decode(row["value"]) for row in rows]
+
+
+def batch(*events: Event) -> Batch:
+    envelopes = tuple(
+        Envelope(id=f"e{n}", source="s", topic=event.topics[0].name, key=event.key, event=event)
+        for n, event in enumerate(events)
+    )
+    return Batch(partition=Partition("alerts", 0), envelopes=envelopes, next_offset=len(envelopes))
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    clock = ManualClock(1_795_233_600_000_000)
+    database = open_sqlite(
+        f"sqlite+aiosqlite:///{tmp_path}",
+        service="notifier",
+        clock=clock,
+        migrations="services.notifier.migrations",
+    )
+    egress = Egress(webhook_nets=[ip_network("127.0.0.0/8")])
+    async with database as opened, open_channels(egress, 3.0) as kinds:
+        rig = Rig(opened, clock, kinds)
+        async with opened.transaction() as tx:
+            await rig.store.add_channel(tx, CONSOLE)
+            await rig.store.add_subscription(tx, CONSOLE_LISTENER, 0)
+        yield rig
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver().listening() as one:
+        yield one
+
+
+def settled(count: int) -> Callable[[list[Delivery]], bool]:
+    return lambda rows: sum(row.attempt > 0 for row in rows) >= count
+
+
+async def test_each_subscription_gets_each_alert_once_and_signed(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    await rig.hear("a", "b")
+    await rig.hear("a", "b")  # the log delivers again
+    rows = await rig.send_until(settled(4))
+    assert {row.id for row in rows} == {
+        delivery_id(alert, sub) for alert in "ab" for sub in ("console", f"sub_{made['id']}")
+    }
+    assert all(row.state == "delivered" for row in rows)
+    assert len(receiver.got) == 2
+    for headers, body in receiver.got:
+        # The reference library checks time stamps against now; the signature is what we look at here.
+        webhook = standardwebhooks.Webhook(made["secret"])
+        monkeypatch.setattr(webhook, "_Webhook__verify_timestamp", webhook_time)
+        assert webhook.verify(body, headers)["type"] == "alert.raised"
+    assert sorted(one.channel for one in await rig.said()) == ["console"] * 2 + ["webhook"] * 2
+
+
+def webhook_time(stamp: str) -> datetime:
+    return datetime.fromtimestamp(float(stamp), tz=UTC)
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "detail"),
+    [
+        ({"answer": b"HTTP/1.1 500 Oops\r\n\r\nbroken"}, "retrying", "HTTP 500 broken"),
+        (
+            {"answer": b"HTTP/1.1 301 Moved\r\nlocation: http://127.0.0.1:1/\r\n\r\n"},
+            "retrying",
+            "301",
+        ),
+        ({"answer": b"HTTP/1.1 410 Gone\r\n\r\n"}, "failed", "410"),
+        ({"hang": True}, "retrying", "no answer in time"),
+        ({"reset": True}, "retrying", "Error"),
+        ({"answer": b"HTTP/1.1 200 OK\r\n\r\n", "endless": True}, "delivered", "HTTP 200"),
+        ({"answer": b"no HTTP at all\r\n\r\n"}, "retrying", "RemoteProtocolError"),
+    ],
+)
+async def test_what_becomes_of_each_answer(
+    rig: Rig, receiver: Receiver, change: dict[str, Any], state: str, detail: str
+) -> None:
+    for name, value in change.items():
+        setattr(receiver, name, value)
+    made = await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    await rig.hear("a")
+    rows = await rig.send_until(settled(2))
+    row = next(row for row in rows if row.kind == "webhook")
+    assert row.state == state
+    assert detail in row.detail
+    receipt = (await rig.store.receipts(row.id))[0]
+    assert receipt["attempt"] == 1
+    channel = await rig.store.channel(made["id"])
+    assert channel is not None
+    assert channel.enabled is (state != "failed")
+
+
+async def test_a_refused_connection_and_bad_tls_are_answers(rig: Rig, receiver: Receiver) -> None:
+    tls = receiver.url.replace("http:", "https:")
+    await rig.desk.create(NewChannel(name="tls", url=tls))
+    await rig.desk.create(NewChannel(name="closed", url="http://127.0.0.1:1/"))
+    await rig.hear("a")
+    rows = await rig.send_until(settled(3))
+    assert sorted(row.state for row in rows) == ["delivered", "retrying", "retrying"]
+    assert ssl.OPENSSL_VERSION
+
+
+async def test_a_retry_keeps_its_id_and_tells_the_incidents_state(
+    rig: Rig, receiver: Receiver
+) -> None:
+    receiver.answer = b"HTTP/1.1 503 Busy\r\nretry-after: 60\r\n\r\n"
+    await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    await rig.hear("a")
+    await rig.send_until(settled(2))
+    rig.clock.advance(59)
+    assert len(receiver.got) == 1
+    document = json.loads(RESOLVED)
+    moved = cloudevents.decode(
+        "incidents", "yard", tuple((k, v.encode()) for k, v in document["headers"].items()),
+        json.dumps(document["value"]).encode(),
+    )  # fmt: skip
+    assert moved.event is not None
+    await IncidentHandler(rig.database, rig.store)(batch(moved.event))
+    receiver.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    rig.clock.advance(2)
+    await rig.send_until(lambda rows: all(row.state == "delivered" for row in rows))
+    (first, _), (second, body) = receiver.got
+    assert first["webhook-id"] == second["webhook-id"]
+    assert json.loads(body)["data"]["incident_state"] == "RESOLVED"
+
+
+async def test_a_black_hole_holds_nobody_up(rig: Rig, receiver: Receiver) -> None:
+    async with Receiver().listening() as hole:
+        hole.hang = True
+        await rig.desk.create(NewChannel(name="hole", url=hole.url))
+        await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+        await rig.hear(*(f"a{n}" for n in range(30)))
+        await rig.send_until(lambda _rows: len(receiver.got) == 30)
+        assert len(hole.got) <= 16
+
+
+async def test_a_sender_that_dies_in_the_act_sends_again_under_the_same_id(
+    rig: Rig, receiver: Receiver
+) -> None:
+    await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    receiver.hang = True
+    await rig.hear("a")
+    await rig.send_until(lambda _rows: len(receiver.got) == 1)  # cancelled while the peer thinks
+    receiver.hang = False
+    rig.sender = rig.new_sender("main")
+    await rig.send_until(lambda rows: all(row.state == "delivered" for row in rows))
+    ids = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+async def test_another_sender_leaves_claims_alone_until_they_run_out(
+    rig: Rig, receiver: Receiver
+) -> None:
+    await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    await rig.hear("a")
+    now = rig.clock.now()
+    async with rig.database.transaction() as tx:
+        mine = await rig.store.claim(tx, "one", now, now + 100, limit=9, skip=())
+        theirs = await rig.store.claim(tx, "two", now, now + 100, limit=9, skip=())
+        late = await rig.store.claim(tx, "two", now + 100, now + 200, limit=9, skip=())
+    assert (len(mine), len(theirs), len(late)) == (2, 0, 2)
+
+
+async def test_an_address_that_may_not_be_called_is_refused_at_saving(rig: Rig) -> None:
+    async with open_channels(Egress(), 3.0) as kinds:
+        guarded = Rig(rig.database, rig.clock, kinds)
+        with pytest.raises(Invalid, match="VANTAGE_WEBHOOK_NETS"):
+            await guarded.desk.create(NewChannel(name="hook", url="http://127.0.0.1:9/"))
+    assert [channel.id for channel in await rig.store.channels()] == ["console"]
+
+
+async def test_a_taken_name_leaves_nothing_behind(rig: Rig, receiver: Receiver) -> None:
+    await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    with pytest.raises(Conflict, match="hook"):
+        await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    assert len(await rig.store.channels()) == 2
+    assert len(await rig.store.subscriptions()) == 2
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_the_secret_is_sealed_in_the_database(
+    rig: Rig, receiver: Receiver, tmp_path: Path
+) -> None:
+    made = await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    stored = await asyncio.to_thread(everything, tmp_path)
+    assert made["secret"].encode() not in stored
+    assert made["secret"].removeprefix("whsec_").encode() not in stored

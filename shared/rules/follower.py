@@ -1,0 +1,238 @@
+"""Follows tracks through areas and over lines, sample by sample, and says which answers changed."""
+
+from collections.abc import Callable
+
+from schemas.event import Box
+from shared.rules.lines import SETTLE, Crossing, Walk
+from shared.rules.plan import Contains, Gate, LabelPlan, Plan, Threshold, Watch
+from shared.rules.stays import ENTER, LEAVE, NEVER, Stay
+
+Blind = Callable[[int], bool]
+"""Whether a window of so many microseconds that ends now is unknown."""
+
+
+class TrackState:
+    """All that is known of one track between two samples.
+
+    `bits`: questions that hold. `pulses`: those that held only at the last sample. `fired`: rules that hold.
+    `camera`, `unknown`: answers about the frame at the last evaluation, -1 before the first.
+    `ended`: stays that ended at this sample; `crossed`: crossings that settled at it.
+    """
+
+    __slots__ = (
+        "age_due",
+        "bits",
+        "born_at",
+        "box",
+        "camera",
+        "centre",
+        "changed",
+        "crossed",
+        "ended",
+        "fired",
+        "foot",
+        "id",
+        "label",
+        "last_seen",
+        "memories",
+        "plan",
+        "pulses",
+        "stays",
+        "unknown",
+        "walks",
+    )
+
+    def __init__(self, track: str, label: str, born_at: int, plan: LabelPlan) -> None:
+        self.id = track
+        self.label = label
+        self.born_at = born_at
+        self.plan = plan
+        self.last_seen = -1
+        self.foot: tuple[float, float] | None = None
+        self.centre: tuple[float, float] | None = None
+        self.box: Box = (0.0, 0.0, 0.0, 0.0)
+        self.stays: dict[int, Stay] = {}
+        self.walks: dict[int, Walk] = {number: Walk() for number, _ in plan.gates}
+        self.memories: dict[int, list[float]] = {index: [] for index, _, _ in plan.samples}
+        self.ended: dict[int, Stay] = {}
+        self.crossed: dict[int, Crossing] = {}
+        self.age_due = born_at + plan.ages[0].after if plan.ages else NEVER
+        self.bits = self.pulses = self.fired = self.changed = 0
+        self.camera = self.unknown = -1
+
+    def settle(self, at: int) -> None:
+        """Work out the answers that follow from time alone, as they were at the sample `at`."""
+        for number, stay in self.stays.items():
+            if stay.inside:
+                self.bits |= reach(self.plan.watches[number].stayed, stay, at)
+        self.age(at)
+
+    def age(self, at: int) -> None:
+        """The track is `at - born_at` old now."""
+        for position, threshold in enumerate(self.plan.ages):
+            if at - self.born_at >= threshold.after:
+                self.bits |= threshold.bit
+                following = self.plan.ages[position + 1 :]
+                self.age_due = self.born_at + following[0].after if following else NEVER
+
+
+def reach(thresholds: tuple[Threshold, ...], stay: Stay, at: int) -> int:
+    """Bits of the dwell thresholds that a stay has reached anew at `at`; sets when the next is due."""
+    bits, step = 0, stay.step
+    while step < len(thresholds) and at - stay.since >= thresholds[step].after:
+        bits |= thresholds[step].bit
+        step += 1
+    stay.step = step
+    stay.due = stay.since + thresholds[step].after if step < len(thresholds) else NEVER
+    return bits
+
+
+class Follower:
+    """Zone membership once per update and area; `present` counts who is inside, by area and class."""
+
+    def __init__(self, plan: Plan, ended: Callable[[TrackState, int, Stay], None]) -> None:
+        self.plan = plan
+        self.present: list[dict[str, int]] = [{} for _ in plan.areas]
+        self._ended = ended
+        self.blind: Blind = lambda _window: False
+
+    def advance(self, state: TrackState, box: Box, at: int) -> None:
+        """Take a sample: `box` in fractions of the frame. Sets the state's `bits`, `pulses` and `changed`."""
+        left, top, width, height = box
+        middle = left + width / 2.0
+        foot, centre = (middle, top + height), (middle, top + height / 2.0)
+        before = state.bits
+        state.changed = state.pulses
+        state.pulses = 0
+        if state.ended:
+            state.ended.clear()
+        plan = state.plan
+        self._visit(state, plan.foot, foot, at)
+        if plan.centre:
+            self._visit(state, plan.centre, centre, at)
+        if plan.boxed:
+            boxed = tuple((number, _always(area.covers(box))) for number, area in plan.boxed)
+            self._visit(state, boxed, foot, at)
+        if plan.gates:
+            self._pass_gates(state, foot, centre, at)
+        state.foot, state.centre, state.box = foot, centre, box
+        state.last_seen = at
+        if at >= state.age_due:
+            state.age(at)
+        if plan.samples:
+            self._sample(state, at)
+        state.changed |= (before ^ state.bits) | state.pulses
+
+    def drop(self, state: TrackState) -> None:
+        """The track is gone: whatever it was in, it is no longer counted there."""
+        for number, stay in state.stays.items():
+            self._ended(state, number, stay)
+            if stay.inside:
+                self._count(number, state.label, -1)
+        state.stays.clear()
+
+    def adopt(self, state: TrackState) -> None:
+        """Count a track that came from a checkpoint."""
+        for number, stay in state.stays.items():
+            if stay.inside:
+                self._count(number, state.label, 1)
+
+    def _visit(
+        self,
+        state: TrackState,
+        areas: tuple[tuple[int, Contains], ...],
+        point: tuple[float, float],
+        at: int,
+    ) -> None:
+        x, y = point
+        stays = state.stays
+        for number, contains in areas:
+            if contains(x, y):
+                stay = stays.get(number)
+                if stay is None:
+                    stays[number] = Stay(at)
+                    continue
+                stay.until = at
+                stay.left = -1
+                if at >= stay.due:
+                    self._mature(state, number, stay, at)
+            elif number in stays:
+                self._outside(state, number, at)
+
+    def _mature(self, state: TrackState, number: int, stay: Stay, at: int) -> None:
+        """Entering is confirmed, or a dwell threshold reached."""
+        watch = state.plan.watches[number]
+        if not stay.inside:
+            if self.blind(ENTER):
+                return  # not confirmed across an outage; asked again at the next sample
+            stay.inside = True
+            state.pulses |= watch.entered
+            self._count(number, state.label, 1)
+        state.bits |= reach(watch.stayed, stay, at)
+
+    def _outside(self, state: TrackState, number: int, at: int) -> None:
+        stay = state.stays[number]
+        if not stay.inside:
+            self._ended(state, number, stay)
+            del state.stays[number]
+            return
+        if stay.left < 0:
+            stay.left = at
+        if at - stay.left >= LEAVE and not self.blind(LEAVE):
+            self._leave(state, number, stay, state.plan.watches[number])
+        elif at >= stay.due:
+            self._mature(state, number, stay, at)
+
+    def _leave(self, state: TrackState, number: int, stay: Stay, watch: Watch) -> None:
+        self._ended(state, number, stay)
+        del state.stays[number]
+        state.ended[number] = stay
+        state.pulses |= watch.left
+        state.bits &= ~watch.bits
+        self._count(number, state.label, -1)
+
+    def _pass_gates(
+        self,
+        state: TrackState,
+        foot: tuple[float, float],
+        centre: tuple[float, float],
+        at: int,
+    ) -> None:
+        if state.crossed:
+            state.crossed.clear()
+        for number, gate in state.plan.gates:
+            course, walk = gate.course, state.walks[number]
+            by_foot = course.anchor == "foot"
+            point = foot if by_foot else centre
+            offset = course.dx * (point[1] - course.a[1]) - course.dy * (point[0] - course.a[0])
+            if walk.pending is None and not walk.touched and offset * walk.side > 0.0:
+                continue
+            before = state.foot if by_foot else state.centre
+            crossing = walk.step(course, before, point, at)
+            if crossing is not None and not self.blind(SETTLE):
+                self._cross(state, (number, gate), walk, crossing)
+
+    def _cross(
+        self, state: TrackState, place: tuple[int, Gate], walk: Walk, crossing: Crossing
+    ) -> None:
+        number, gate = place
+        walk.pending = None
+        state.crossed[number] = crossing
+        state.pulses |= gate.to_right if crossing.side > 0 else gate.to_left
+
+    def _sample(self, state: TrackState, at: int) -> None:
+        for index, number, leaf in state.plan.samples:
+            point = state.centre if leaf.area.anchor == "centre" else state.foot
+            x, y = point or (0.0, 0.0)
+            if leaf.step(state.memories[index], state.stays.get(number), x, y, at):
+                state.bits |= 1 << index
+            else:
+                state.bits &= ~(1 << index)
+
+    def _count(self, number: int, label: str, change: int) -> None:
+        present = self.present[number]
+        present[label] = present.get(label, 0) + change
+
+
+def _always(answer: bool) -> Contains:
+    return lambda _x, _y: answer

@@ -2,12 +2,13 @@
 
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -20,14 +21,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def spawn(command: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
-    """Start a process that writes to `log` and dies with us, even when we are killed with -9."""
+def spawn(
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process that writes to `log` and dies with us, even when we are killed with -9.
+
+    `environment` is added to ours.
+    """
     with log.open("ab") as out:
         return subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
             preexec_fn=die_with_parent,
         )
 

@@ -18,6 +18,7 @@ from shared.errors import Poison
 RETENTION_HOURS = 24 * 30
 LONGEST = 4_000  # characters of a reason or traceback
 PREFIX = "dead_"
+TRIPPED = "too many dead letters: stopped, so that the topic is not emptied; see its .dead topic"
 
 
 def dead_topic(topic: Topic) -> Topic:
@@ -113,6 +114,11 @@ class TripWire:
         self._limit = limit
         self._recent: deque[bool] = deque(maxlen=window)
         self.tripped = False
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is handled any more; empty until it tripped."""
+        return TRIPPED if self.tripped else ""
 
     def passed(self, count: int) -> None:
         """So many records were digested."""

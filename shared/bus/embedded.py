@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from shared.bus.dead_letters import with_dead
 from shared.bus.partitions import partition_of
-from shared.bus.port import CommitRefused, Fenced, Kind, Listener, Message, Partition, Record
+from shared.bus.port import (
+    CommitRefused,
+    Fenced,
+    Kind,
+    Listener,
+    Message,
+    Offsets,
+    Partition,
+    Record,
+)
 from shared.errors import Transient
 
 if TYPE_CHECKING:
@@ -44,7 +53,7 @@ class Store(Protocol):
         """The next offset for this group, None when it never committed."""
         ...
 
-    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
+    async def commit(self, group: str, offsets: Offsets) -> None:
         """Remember the next offsets of this group."""
         ...
 
@@ -226,7 +235,7 @@ class EmbeddedReader:
                 async with asyncio.timeout(min(left, LOOK_AGAIN)):
                     await self._news.wait()
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+    async def commit(self, offsets: Offsets) -> None:
         """See `Reader.commit`."""
         lost = [p for p in offsets if self._group is None or not self._group.owns(self, p)]
         if self._group is None or lost:
@@ -248,11 +257,11 @@ class EmbeddedReader:
         self._paused.difference_update(partitions)
         self.wake()
 
-    async def ends(self) -> Mapping[Partition, int]:
+    async def ends(self) -> Offsets:
         """See `Reader.ends`."""
         return {partition: self._store.span(partition)[1] for partition in self._next}
 
-    async def positions(self) -> Mapping[Partition, int]:
+    async def positions(self) -> Offsets:
         """See `Reader.positions`."""
         return dict(self._next)
 

@@ -19,17 +19,17 @@ from schemas.cloudevents import Undecodable
 from shared.bus.dead_letters import Failure, TripWire, letter
 from shared.bus.lane import Lane, Work
 from shared.bus.metrics import BusMetrics, Unmeasured
-from shared.bus.port import CommitRefused, Log, Partition, Reader, Record, Subscription
+from shared.bus.port import CommitRefused, Log, Offsets, Partition, Record, Subscription
 from shared.bus.progress import Progress
 from shared.bus.retry import Backoff
 from shared.bus.settings import BusSettings as BusSettings
 from shared.errors import Poison, Transient
-from shared.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Sequence
 
     from shared.clock import Clock
+    from shared.service import Health
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,13 @@ class Engine:
         self._budget = self._settings.drain
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            self._reader = await self._join()
+            self._reader = await self._log.reader(
+                self._sub.topics,
+                kind=self._sub.kind,
+                group=self._sub.group,
+                member=self._member,
+                listener=self,
+            )
             roles = (self._intake, self._commits, self._watch, self._until_drained)
             jobs = [asyncio.create_task(role()) for role in roles]
             try:
@@ -92,7 +98,9 @@ class Engine:
                 raise
             finally:
                 await self._wind_up(jobs)
-            _raise_first([*jobs, self._failed])
+            for job in (*jobs, self._failed):
+                if job.done() and not job.cancelled():
+                    job.result()
         finally:
             self._over.set()
 
@@ -104,7 +112,7 @@ class Engine:
 
     @property
     def caught_up(self) -> bool:
-        """A table has read everything that was there when it started; other kinds always have."""
+        """A table has read everything that was there when it started; the other kinds have joined."""
         return self._progress.caught_up
 
     @property
@@ -112,21 +120,14 @@ class Engine:
         """Some partition has lag and no progress for too long; a fresh start may help."""
         return bool(self._progress.stuck(self._clock.monotonic())) and not self._trip.tripped
 
+    @property
+    def lanes(self) -> Collection[Lane]:
+        """The partitions in work."""
+        return self._lanes.values()
+
     def health(self) -> Health:
         """Unhealthy when dead letters tripped it, or where a partition has lag and no progress for a minute."""
-        lag = {f"{p.topic}/{p.number}": lane.lag for p, lane in self._lanes.items() if lane.lag}
-        details = {"group": self._sub.group, "lag": lag}
-        if self._trip.tripped:
-            reason = "too many dead letters in a row: stopped, so that the topic is not emptied; see its .dead topic"
-            return Health(status="unhealthy", reason=reason, details=details)
-        stuck = self._progress.stuck(self._clock.monotonic())
-        if stuck:
-            named = ", ".join(f"{p.topic}/{p.number}" for p in stuck)
-            reason = f"no progress for {self._settings.stuck:.0f} s on {named}"
-            return Health(status="unhealthy", reason=reason, details=details)
-        if not self.caught_up:
-            return Health(status="degraded", reason="still reading its table", details=details)
-        return Health(status="healthy", details=details)
+        return self._progress.health(self.lanes, self._clock.monotonic(), self._trip.reason)
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
         """See `Listener.assigned`: a stateful stage loads first, its partition is paused meanwhile."""
@@ -138,10 +139,9 @@ class Engine:
         lanes = [self._lanes[partition] for partition in partitions if partition in self._lanes]
         await self._finish(lanes)
         for lane in lanes:
-            if self._sub.owner is not None and lane.sound:
-                error = await _outcome(self._sub.owner.revoked(lane.partition))
-                if error is not None:
-                    log.error("checkpoint_failed", partition=lane.partition, exc_info=error)
+            owner = self._sub.owner if lane.sound else None
+            if owner and (error := await _outcome(owner.revoked(lane.partition))):
+                log.error("not_checkpointed", partition=lane.partition, reason=repr(error))
         await self._commit(lanes)
         for lane in lanes:
             self._lanes.pop(lane.partition, None)
@@ -184,15 +184,6 @@ class Engine:
         await asyncio.gather(*jobs, return_exceptions=True)
         await self.revoked(list(self._lanes))
         await self._reader.close()
-
-    async def _join(self) -> Reader:
-        return await self._log.reader(
-            self._sub.topics,
-            kind=self._sub.kind,
-            group=self._sub.group,
-            member=self._member,
-            listener=self,
-        )
 
     async def _intake(self) -> None:
         backoff = self._backoff()
@@ -263,12 +254,19 @@ class Engine:
         if isinstance(error, Transient) or empty:
             await self._later(lane, work, error)
         elif len(work.records) > 1:
-            log.warning("batch_failed", records=len(work.records), exc_info=error)
+            log.warning("batch_failed", records=len(work.records), reason=repr(error))
             lane.alone(work.records)
         else:
             await self._alone(lane, work, error)
         if self._stateful:
             await self._load(lane)
+
+    def _done(self, lane: Lane, work: Work, seconds: float) -> None:
+        count = len(work.batch.envelopes)
+        self._observe.handled(self._sub.group, lane.partition.topic, count, seconds)
+        self._trip.passed(count)
+        lane.finish(work.batch.next_offset)
+        self._finished.set()
 
     async def _later(self, lane: Lane, work: Work, error: Exception) -> None:
         lane.again(work.records)
@@ -289,7 +287,8 @@ class Engine:
         if self._sub.kind == "group" and not await self._bury(lane, record, failure):
             lane.again(work.records)
             return
-        log.error("record_parked", offset=record.offset, attempt=failure.attempt, exc_info=error)
+        trace = None if known else error
+        log.error("record_parked", offset=record.offset, reason=repr(error), exc_info=trace)
         self._observe.parked(self._sub.group, lane.partition.topic, type(error).__name__)
         lane.park(record)
         self._trip.parked()
@@ -297,7 +296,10 @@ class Engine:
             lane.finish(work.batch.next_offset)
             self._finished.set()
         if self._trip.tripped:
-            self._halt()
+            log.critical("engine_stopped", reason=self._trip.reason)
+            for other in self.lanes:
+                self._steer(other)
+                other.news.set()
 
     async def _bury(self, lane: Lane, record: Record, failure: Failure) -> bool:
         """Write the dead letter; True once it is acknowledged, False when the partition is given up before."""
@@ -311,12 +313,6 @@ class Engine:
             else:
                 return True
         return False
-
-    def _halt(self) -> None:
-        log.critical("engine_stopped", group=self._sub.group, reason="too many dead letters")
-        for lane in self._lanes.values():
-            self._steer(lane)
-            lane.news.set()
 
     async def _load(self, lane: Lane) -> None:
         """Load a stateful stage's state and go to the position that belongs to it."""
@@ -374,27 +370,22 @@ class Engine:
 
     async def _watch(self) -> None:
         while True:
-            quiet = {lane: lane.turn for lane in self._lanes.values() if lane.idle}
+            quiet = {lane.partition: lane.turn for lane in self.lanes if lane.idle}
             try:
                 ends, positions = await self._reader.ends(), await self._reader.positions()
             except Transient as error:
                 log.warning("log_away", group=self._sub.group, reason=str(error))
             else:
-                self._skip_holes(quiet, positions)
-                self._progress.reach(ends, positions, self._lanes.values())
-                for partition, lane in self._lanes.items():
-                    end = ends.get(partition, 0)
-                    self._progress.look(lane, end, self._clock.monotonic())
-                    self._observe.lag(self._sub.group, partition.topic, partition.number, lane.lag)
+                self._measure(ends, positions, quiet)
+                self._progress.reach(ends, positions, self.lanes)
             await asyncio.sleep(self._settings.watch_every if self.caught_up else 0.02)
 
-    def _skip_holes(self, quiet: Mapping[Lane, int], positions: Mapping[Partition, int]) -> None:
-        """A quiet lane read to here: between its last record and here nothing is kept any more."""
-        for lane, turn in quiet.items():
-            position = positions.get(lane.partition, -1)
-            if lane.idle and lane.turn == turn and position > lane.done:
-                lane.done = position
+    def _measure(self, ends: Offsets, positions: Offsets, quiet: Offsets) -> None:
+        for partition, lane in self._lanes.items():
+            if lane.skip_to(positions.get(partition, -1), quiet.get(partition)):
                 self._finished.set()
+            self._progress.look(lane, ends.get(partition, 0), self._clock.monotonic())
+            self._observe.lag(self._sub.group, partition.topic, partition.number, lane.lag)
 
     def _backoff(self) -> Backoff:
         return Backoff(self._settings.retry_base, self._settings.retry_cap, self._random)
@@ -406,9 +397,3 @@ async def _outcome(work: Awaitable[None]) -> Exception | None:
     except Exception as error:  # noqa: BLE001 -- foreign code: its error is classified, never swallowed
         return error
     return None
-
-
-def _raise_first(jobs: Iterable[asyncio.Future[None]]) -> None:
-    for job in jobs:
-        if job.done() and not job.cancelled() and (error := job.exception()) is not None:
-            raise error

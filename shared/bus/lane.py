@@ -100,6 +100,13 @@ class Lane:
         self.backoff.reset()
         self._failures = {o: f for o, f in self._failures.items() if o >= next_offset}
 
+    def skip_to(self, position: int, turn: int | None) -> bool:
+        """Nothing is kept between the last record and `position`, if the lane was idle since `turn`."""
+        if not self.idle or turn != self.turn or position <= self.done:
+            return False
+        self.done = position
+        return True
+
     def again(self, records: Sequence[Record]) -> None:
         """Try these again, first of all."""
         self.queue.extendleft(reversed(records))

@@ -3,14 +3,14 @@
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from schemas.event import Topic
 from schemas.topics import TOPICS
 from shared.bus.dead_letters import with_dead
 from shared.bus.embedded import EmbeddedLog
-from shared.bus.port import Message, Partition, Record
+from shared.bus.port import Message, Offsets, Partition, Record
 
 PICTURES = 8  # of each key, in an ephemeral topic
 MARKS = 1_024  # records of any kind, in a partition of an ephemeral topic
@@ -126,7 +126,7 @@ class MemoryStore:
         """See `Store.committed`."""
         return self._committed.get((group, partition))
 
-    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
+    async def commit(self, group: str, offsets: Offsets) -> None:
         """See `Store.commit`."""
         for partition, offset in offsets.items():
             self._committed[group, partition] = offset

@@ -28,6 +28,9 @@ class Partition(NamedTuple):
     number: int
 
 
+Offsets = Mapping[Partition, int]
+
+
 class Message(msgspec.Struct, frozen=True):
     """What is appended. `partition` None: chosen by the key (murmur2 as Kafka's default partitioner)."""
 
@@ -85,7 +88,7 @@ class Reader(Protocol):
         """
         ...
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+    async def commit(self, offsets: Offsets) -> None:
         """Commit next offsets.
 
         Raises:
@@ -106,11 +109,11 @@ class Reader(Protocol):
         """Undo `pause`."""
         ...
 
-    async def ends(self) -> Mapping[Partition, int]:
+    async def ends(self) -> Offsets:
         """The offset after the newest record, of every partition of ours."""
         ...
 
-    async def positions(self) -> Mapping[Partition, int]:
+    async def positions(self) -> Offsets:
         """Where each partition of ours is read next: what lies before was fetched or is no longer kept."""
         ...
 

@@ -1,19 +1,20 @@
 """Lag, readiness and the watchdog of an engine: progress is what counts, not being alive."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from shared.bus.lane import Lane
-from shared.bus.port import Kind, Partition
+from shared.bus.port import Kind, Offsets, Partition
+from shared.service import Health
 
 
 class Progress:
     """What was seen of each partition. `stuck`: seconds without progress under lag that are too many."""
 
     def __init__(self, kind: Kind, stuck: float) -> None:
-        self.caught_up = kind != "table"
+        self.caught_up = False
         self._kind = kind
-        self._stuck = stuck
-        self._goal: Mapping[Partition, int] | None = None
+        self._limit = stuck
+        self._goal: Offsets | None = None
         self._marks: dict[Partition, tuple[int, float]] = {}
 
     def look(self, lane: Lane, end: int, now: float) -> None:
@@ -28,18 +29,37 @@ class Progress:
         """It is another's now."""
         self._marks.pop(partition, None)
 
+    def health(self, lanes: Iterable[Lane], now: float, tripped: str) -> Health:
+        """What the engine's check says; `tripped` is why it stopped, or empty."""
+        lag = {_name(lane.partition): lane.lag for lane in lanes if lane.lag}
+        stuck = self.stuck(now)
+        if tripped:
+            return Health(status="unhealthy", reason=tripped, details={"lag": lag})
+        if stuck:
+            reason = f"no progress for {self._limit:g} s on {', '.join(map(_name, stuck))}"
+            return Health(status="unhealthy", reason=reason, details={"lag": lag})
+        if not self.caught_up:
+            reason = "still joining or reading its table"
+            return Health(status="degraded", reason=reason, details={"lag": lag})
+        return Health(status="healthy", details={"lag": lag})
+
     def stuck(self, now: float) -> list[Partition]:
         """Partitions with lag and no progress for too long."""
-        return sorted(p for p, (_, since) in self._marks.items() if now - since > self._stuck)
+        return sorted(p for p, (_, moved) in self._marks.items() if now - moved > self._limit)
 
     def reach(
         self,
-        ends: Mapping[Partition, int],
-        positions: Mapping[Partition, int],
+        ends: Offsets,
+        positions: Offsets,
         lanes: Iterable[Lane],
     ) -> None:
-        """A table has caught up once all that was there at the first look is handled."""
+        """The log answered. A table has caught up once all that was there at the first look is handled."""
         if self._goal is None:
-            self._goal = ends
+            self._goal = ends if self._kind == "table" else {}
         read = all(positions.get(partition, 0) >= end for partition, end in self._goal.items())
-        self.caught_up = self.caught_up or (read and all(lane.idle for lane in lanes))
+        handled = self._kind != "table" or all(lane.idle for lane in lanes)
+        self.caught_up = self.caught_up or (read and handled)
+
+
+def _name(partition: Partition) -> str:
+    return f"{partition.topic}/{partition.number}"

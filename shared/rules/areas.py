@@ -18,12 +18,15 @@ class Area:
         ValueError: the polygon encloses nothing.
     """
 
-    __slots__ = ("anchor", "key", "name", "prepared", "share")
+    __slots__ = ("anchor", "bounds", "edges", "key", "name", "prepared", "share")
 
     def __init__(self, name: str, polygon: Polygon, anchor: str) -> None:
         self.name = name
         self.anchor = anchor
         self.prepared = PreparedPolygon(polygon)
+        xs, ys = [x for x, _ in polygon], [y for _, y in polygon]
+        self.bounds = min(xs), min(ys), max(xs), max(ys)
+        self.edges = tuple(zip(polygon, polygon[1:] + polygon[:1], strict=True))
         self.share = 0.0 if anchor in (FOOT, CENTRE) else float(anchor.removeprefix("overlap>="))
         outline = ",".join(f"{x!r} {y!r}" for x, y in polygon)
         self.key = f"{name}@{anchor}:{outline}"

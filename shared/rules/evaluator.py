@@ -133,7 +133,7 @@ class Evaluator:
         self._alive: dict[str, int] = {}
         self._memories: dict[int, list[float]] = {index: [] for index, _, _ in plan.frame}
         self._fired = self._camera_bits = self._unknown = self._gapped = 0
-        self._camera_seen = self._unknown_seen = -1
+        self._camera_seen = self._unknown_seen = self._counted = -1
         self._follower = Follower(plan, self._stay_ended)
         self._view = FrameView(plan, self._follower, self._alive)
         self._reader = Reader(plan, self._view, self._memories, self._states)
@@ -220,6 +220,7 @@ class Evaluator:
     def _adopt(self, state: TrackState) -> None:
         self._states[state.id] = state
         self._alive[state.label] = self._alive.get(state.label, 0) + 1
+        self._counted = -1
         self._follower.adopt(state)
 
     def _end_unseen(self, look: Look) -> None:
@@ -237,16 +238,21 @@ class Evaluator:
     def _end(self, state: TrackState) -> None:
         self._follower.drop(state)
         self._alive[state.label] -= 1
+        self._counted = -1
         del self._states[state.id]
 
     def _ask_frame(self, at: int) -> None:
         """Ask what is about the frame, once."""
         self._view.at = at
-        bits = 0
+        before, bits = self._camera_bits, 0
+        counted = self._counted == self._follower.changes
         for index, bit, leaf in self._plan.frame:
-            if leaf.step(self._memories[index], self._view):
+            memory = self._memories[index]
+            if counted and leaf.counts and (before & bit or not memory):
+                bits |= before & bit  # the numbers are the same, and so is the answer
+            elif leaf.step(memory, self._view):
                 bits |= bit
-        self._camera_bits = bits
+        self._camera_bits, self._counted = bits, self._follower.changes
 
     # What holds
 
@@ -289,9 +295,11 @@ class Evaluator:
     def _touched(self, changed: int) -> Sequence[CompiledRule]:
         """Rules that ask one of the changed questions, each once, in their order."""
         touched: dict[int, CompiledRule] = {}
-        for index, dependents in enumerate(self._plan.dependents):
-            if changed >> index & 1:
-                touched.update((rule.index, rule) for rule in dependents)
+        while changed:
+            lowest = changed & -changed
+            changed ^= lowest
+            for rule in self._plan.dependents[lowest.bit_length() - 1]:
+                touched[rule.index] = rule
         return [touched[index] for index in sorted(touched)]
 
     def _emit(self) -> list[Match]:

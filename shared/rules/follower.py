@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from schemas.event import Box
+from shared.rules.grid import Grid
 from shared.rules.lines import SETTLE, Crossing, Walk
-from shared.rules.plan import Contains, Gate, LabelPlan, Plan, Threshold, Watch
+from shared.rules.plan import Gate, LabelPlan, Plan, Threshold, Watch
 from shared.rules.stays import ENTER, LEAVE, NEVER, Stay
 
 Blind = Callable[[int], bool]
@@ -88,31 +89,31 @@ def reach(thresholds: tuple[Threshold, ...], stay: Stay, at: int) -> int:
 
 
 class Follower:
-    """Zone membership once per update and area; `present` counts who is inside, by area and class."""
+    """Zone membership once per update and area; `present` counts who is inside, by area and class.
+
+    `changes` grows whenever a count changes.
+    """
 
     def __init__(self, plan: Plan, ended: Callable[[TrackState, int, Stay], None]) -> None:
         self.plan = plan
         self.present: list[dict[str, int]] = [{} for _ in plan.areas]
         self._ended = ended
         self.blind: Blind = lambda _window: False
+        self.changes = 0
 
     def advance(self, state: TrackState, box: Box, at: int) -> None:
         """Take a sample: `box` in fractions of the frame. Sets the state's `bits`, `pulses` and `changed`."""
         left, top, width, height = box
         middle = left + width / 2.0
         foot, centre = (middle, top + height), (middle, top + height / 2.0)
-        before = state.bits
-        state.changed = state.pulses
-        state.pulses = 0
+        before, plan = state.bits, state.plan
+        state.changed, state.pulses = state.pulses, 0
         if state.ended:
             state.ended.clear()
-        plan = state.plan
         self._visit(state, plan.foot, foot, at)
-        if plan.centre:
+        if plan.elsewhere:
             self._visit(state, plan.centre, centre, at)
-        if plan.boxed:
-            boxed = tuple((number, _always(area.covers(box))) for number, area in plan.boxed)
-            self._visit(state, boxed, foot, at)
+            self._cover(state, box, at)
         if plan.gates:
             self._pass_gates(state, foot, centre, at)
         state.foot, state.centre, state.box = foot, centre, box
@@ -137,27 +138,37 @@ class Follower:
             if stay.inside:
                 self._count(number, state.label, 1)
 
-    def _visit(
-        self,
-        state: TrackState,
-        areas: tuple[tuple[int, Contains], ...],
-        point: tuple[float, float],
-        at: int,
-    ) -> None:
+    def _visit(self, state: TrackState, grid: Grid, point: tuple[float, float], at: int) -> None:
         x, y = point
-        stays = state.stays
-        for number, contains in areas:
+        stays, cell = state.stays, grid.cell(x, y)
+        if stays:
+            known, own = cell.known, grid.numbers
+            for number in [n for n in stays if n not in known and n in own]:
+                self._outside(state, number, at)
+        for number in cell.inside:
+            self._inside(state, number, at)
+        for number, contains in cell.doubtful:
             if contains(x, y):
-                stay = stays.get(number)
-                if stay is None:
-                    stays[number] = Stay(at)
-                    continue
-                stay.until = at
-                stay.left = -1
-                if at >= stay.due:
-                    self._mature(state, number, stay, at)
+                self._inside(state, number, at)
             elif number in stays:
                 self._outside(state, number, at)
+
+    def _cover(self, state: TrackState, box: Box, at: int) -> None:
+        for number, area in state.plan.boxed:
+            if area.covers(box):
+                self._inside(state, number, at)
+            elif number in state.stays:
+                self._outside(state, number, at)
+
+    def _inside(self, state: TrackState, number: int, at: int) -> None:
+        stay = state.stays.get(number)
+        if stay is None:
+            state.stays[number] = Stay(at)
+            return
+        stay.until = at
+        stay.left = -1
+        if at >= stay.due:
+            self._mature(state, number, stay, at)
 
     def _mature(self, state: TrackState, number: int, stay: Stay, at: int) -> None:
         """Entering is confirmed, or a dwell threshold reached."""
@@ -232,7 +243,4 @@ class Follower:
     def _count(self, number: int, label: str, change: int) -> None:
         present = self.present[number]
         present[label] = present.get(label, 0) + change
-
-
-def _always(answer: bool) -> Contains:
-    return lambda _x, _y: answer
+        self.changes += 1

@@ -1,6 +1,6 @@
 """The rules of one camera as one program: each question once, and who depends on its answer."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -8,14 +8,13 @@ import msgspec
 from shared.rules.areas import CENTRE, FOOT, Area
 from shared.rules.document import Field, Rule
 from shared.rules.errors import Problem, RuleError
+from shared.rules.grid import Grid
 from shared.rules.leaves import AgeLeaf, FrameLeaf, Leaf, LineLeaf, SampleLeaf, ZoneLeaf
 from shared.rules.lines import Course
 from shared.rules.scene import Scene
 from shared.rules.truth import Expression
 
 P = TypeVar("P", Area, Course)
-
-Contains = Callable[[float, float], bool]
 
 
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +60,12 @@ class Gate(msgspec.Struct, frozen=True):
 
 
 class LabelPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What tracks of one class are asked."""
+    """What tracks of one class are asked; `elsewhere`: also about other parts than the foot."""
 
-    foot: tuple[tuple[int, Contains], ...]
-    centre: tuple[tuple[int, Contains], ...]
+    foot: Grid
+    centre: Grid
     boxed: tuple[tuple[int, Area], ...]
+    elsewhere: bool
     watches: dict[int, Watch]
     gates: tuple[tuple[int, Gate], ...]
     ages: tuple[Threshold, ...]
@@ -182,9 +182,10 @@ class Plan:
         }
         asked = [(number, self.areas[number]) for number in watches]
         return LabelPlan(
-            foot=tuple((n, area.prepared.contains) for n, area in asked if area.anchor == FOOT),
-            centre=tuple((n, area.prepared.contains) for n, area in asked if area.anchor == CENTRE),
+            foot=Grid([(n, area) for n, area in asked if area.anchor == FOOT]),
+            centre=Grid([(n, area) for n, area in asked if area.anchor == CENTRE]),
             boxed=tuple((n, area) for n, area in asked if area.anchor not in (FOOT, CENTRE)),
+            elsewhere=any(area.anchor != FOOT for _, area in asked),
             watches=watches,
             gates=self._gates(label),
             ages=_thresholds(

@@ -1,1 +1,1 @@
-"""The services: each consumes and says events, owns its data, and never imports another."""
+"""The services. None imports another; `main.py`, `analyze.py` and `demo.py` alone put them together."""

@@ -7,6 +7,7 @@ VantageError
 ├── Forbidden          403
 ├── Unauthenticated    401
 ├── Unavailable        503  a dependency is away: try later
+│   └── TooMany        429  the caller asks too often: try later
 ├── Setup               -   the process cannot start; printed without a traceback, exit code 2
 ├── Transient           -   engine: try again, with jitter
 └── Poison              -   engine: this record will never pass; dead-letter it
@@ -63,6 +64,12 @@ class Unavailable(VantageError):
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooMany(Unavailable):
+    """The caller asks too often; `retry_after` seconds help."""
+
+    code = "too_many"
 
 
 class Setup(VantageError):

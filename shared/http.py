@@ -5,13 +5,14 @@ from __future__ import annotations
 import http
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from shared import errors, telemetry
 from shared.security.redaction import is_secret_name, scrub
@@ -36,6 +37,7 @@ STATUS: dict[type[errors.VantageError], int] = {
     errors.Forbidden: 403,
     errors.Unauthenticated: 401,
     errors.Unavailable: 503,
+    errors.TooMany: 429,
     errors.Transient: 503,
     errors.VantageError: 500,
 }
@@ -99,8 +101,16 @@ class Application(FastAPI):
         return Boundary(super().build_middleware_stack(), self.metrics)
 
 
-async def _ours(_request: Request, error: Exception) -> Response:
+async def _ours(request: Request, error: Exception) -> Response:
+    if isinstance(error, errors.Unauthenticated) and _is_page(request):
+        return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
     return problem_of(error)
+
+
+def _is_page(request: Request) -> bool:
+    """Whether a browser asks for a page, not a program or a script for data."""
+    asked = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+    return request.method == "GET" and asked and "text/html" in request.headers.get("accept", "")
 
 
 def problem_of(error: Exception) -> Problem:
@@ -116,6 +126,8 @@ def problem_of(error: Exception) -> Problem:
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
+    if isinstance(error, errors.TooMany):
+        headers["RateLimit"] = f'"default";r=0;t={retry_after}'
     if isinstance(error, errors.Invalid) and error.field:
         more["errors"] = [{"field": error.field, "detail": scrub(str(error))}]
     detail = scrub(str(error)) if status != http.HTTPStatus.INTERNAL_SERVER_ERROR else ""

@@ -49,6 +49,7 @@ class Platform:
     revocations: Revocations
     keys: SigningKeys | None  # None: another process signs
     peers: Peers
+    notices: list[str]  # printed once on standard output when the server listens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,13 @@ class ServicePlatform:
         return self.shared.cache
 
     @property
+    def public_url(self) -> str:
+        """How browsers reach this installation, without a slash at the end."""
+        settings = self.settings
+        found = settings.public_url or f"http://{settings.host}:{settings.port or 8000}"
+        return found.rstrip("/")
+
+    @property
     def data_dir(self) -> Path:
         """The installation's folder."""
         return self.shared.settings.data_dir
@@ -130,6 +138,21 @@ class ServicePlatform:
     def revocations(self) -> Revocations:
         """Ends sessions before their time."""
         return self.shared.revocations
+
+    @property
+    def keys(self) -> SigningKeys:
+        """The signing keys; the gateway publishes them.
+
+        Raises:
+            Setup: this process does not sign.
+        """
+        if self.shared.keys is None:
+            raise Setup(f"{self.service} signs tokens; unset VANTAGE_CLIENT_ID in its process")
+        return self.shared.keys
+
+    def notice(self, text: str) -> None:
+        """Have this printed once on standard output, and nowhere else, when the server listens."""
+        self.shared.notices.append(text)
 
     def client(self, service: str) -> httpx.AsyncClient:
         """An HTTP client of another service with our own token; use `async with` or close it."""
@@ -168,6 +191,7 @@ async def open_platform(
             revocations=revocations,
             keys=keys,
             peers=peers,
+            notices=[],
         )
 
 

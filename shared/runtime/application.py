@@ -46,6 +46,8 @@ class Runtime:
         settings: PlatformSettings,
         configuration: Configuration,
         clock: Clock,
+        *,
+        works: bool = True,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
@@ -61,6 +63,7 @@ class Runtime:
         self._relays: dict[str, Relay] = {}
         self._running: dict[str, Running] = {}
         self._drained = False
+        self._works = works
 
     @asynccontextmanager
     async def lifespan(self, app: Application) -> AsyncIterator[None]:
@@ -73,12 +76,14 @@ class Runtime:
             )
             app.state.guard = platform.guard
             app.state.runtime = self
+            app.state.notices = platform.notices
             stack.push_async_callback(self._supervisor.stop)
             app.include_router(self._own_routes())
             for service in self._services:
                 await self._start(service, platform, app, stack)
             check_doors(app.routes)
-            self._supervise()
+            if self._works:
+                self._supervise()
             stack.push_async_callback(self.drain)
             self.ready = True
             yield
@@ -197,14 +202,21 @@ def application(
     *,
     configuration: Configuration | None = None,
     clock: Clock | None = None,
+    works: bool = True,
 ) -> Application:
     """One app of one or many services; its lifespan opens the platform and starts them.
+
+    works: False serves calls alone, without consumers and jobs; what a call says is on the log at the end.
 
     Raises (in the lifespan):
         Setup: an adapter, a database or a service cannot be opened as it is set up.
     """
     runtime = Runtime(
-        services, settings, configuration or Configuration.read(), clock or SystemClock()
+        services,
+        settings,
+        configuration or Configuration.read(),
+        clock or SystemClock(),
+        works=works,
     )
     title = "Vantage" if len(services) != 1 else f"Vantage {services[0].name}"
     return Application(

@@ -119,7 +119,7 @@ async def serve(
     settings: PlatformSettings,
     sockets: Sockets,
     *,
-    announce: Callable[[Listening], None] | None = None,
+    announce: Callable[[Listening, list[str]], None] | None = None,
 ) -> None:
     """Run the app until SIGTERM or SIGINT, then drain within ten seconds.
 
@@ -138,7 +138,7 @@ async def serve(
         ]
         await asyncio.gather(*(listener.up.wait() for listener, _ in listeners))
         if announce is not None:
-            announce(sockets.listening)
+            announce(sockets.listening, app.state.notices)
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()

@@ -1,0 +1,206 @@
+"""Sessions of browsers: sign-in by password or link, refresh tokens that rotate, and a sign-out that counts at once."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, NamedTuple
+
+from services.gateway import tickets
+from services.gateway.store import Session, Store, User
+from shared.errors import Forbidden, Unauthenticated
+from shared.security.guard import csrf_digest, new_csrf
+from shared.security.scopes import ROLES
+from shared.security.tokens import LIFETIME, Grant, Issuer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.gateway.passwords import Passwords
+    from services.gateway.settings import GatewaySettings
+    from services.gateway.throttle import Throttle
+    from shared.clock import Clock
+    from shared.db.engine import Database, Transaction
+    from shared.security.envelope import SecretBox
+    from shared.security.revocations import Revocations
+
+SECOND = 1_000_000
+DAY = 24 * 3600 * SECOND
+LINK_LIFE = 15 * 60 * SECOND
+RETRY_WINDOW = 10 * SECOND  # a lost answer may be asked for again: the same successor comes back
+WRONG = "the name or the password is wrong"
+
+
+class SignedIn(NamedTuple):
+    """What a browser gets. `csrf` is None where it has one already."""
+
+    user: User
+    access: str
+    refresh: str
+    csrf: str | None
+
+
+class Sessions:
+    """Begins, renews and ends sessions."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        clock: Clock,
+        *,
+        box: SecretBox,
+        issuer: Issuer,
+        passwords: Passwords,
+        throttle: Throttle,
+        revocations: Revocations,
+        settings: GatewaySettings,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._clock = clock
+        self._box = box
+        self._issuer = issuer
+        self._passwords = passwords
+        self._throttle = throttle
+        self._revocations = revocations
+        self._settings = settings
+
+    async def by_password(self, name: str, password: str, address: str) -> SignedIn:
+        """Sign in.
+
+        Raises:
+            Unauthenticated: wrong; nothing tells an unknown name from a wrong password.
+            TooMany: too many attempts.
+        """
+        await self._throttle.attempt(name, address)
+        async with self._database.read() as reader:
+            user = await self._store.user_named(reader, name)
+        usable = user is not None and not user.disabled
+        stored = user.password if user is not None and usable else None
+        if not await self._passwords.fits(stored, password) or user is None:
+            raise Unauthenticated(WRONG)
+        await self._throttle.passed(name, address)
+        async with self._database.transaction() as tx:
+            return await self._begin(tx, user)
+
+    async def by_link(self, secret: str, address: str) -> SignedIn:
+        """Sign in with the secret of a link, which is used up.
+
+        Raises:
+            Unauthenticated: unknown, used or expired.
+            TooMany: too many attempts.
+        """
+        await self._throttle.attempt("link", address)
+        async with self._database.transaction() as tx:
+            digest, now = tickets.digest(secret), self._clock.now()
+            identity = await self._store.take_link(tx, digest, at=now)
+            user = None if identity is None else await self._store.user(tx, identity)
+            if user is not None and not user.disabled:
+                return await self._begin(tx, user)
+        raise Unauthenticated("the sign-in link is unknown, used or expired; ask for a new one")
+
+    async def renew(self, token: str, csrf: str) -> SignedIn:
+        """The next access and refresh token of a session.
+
+        Raises:
+            Unauthenticated: not ours, too old, or used before; the last ends the whole session.
+            Forbidden: the CSRF value is not the session's.
+        """
+        parsed = tickets.parse_refresh(token)
+        if parsed is None:
+            raise Unauthenticated("sign in again")
+        async with self._database.transaction() as tx:
+            session = await self._store.session(tx, parsed.session)
+            user = None if session is None else await self._store.user(tx, session.user)
+            if session is None or user is None or user.disabled or not self._live(session):
+                raise Unauthenticated("sign in again")
+            seed = self._seed(session)
+            if not tickets.genuine(parsed, seed):
+                raise Unauthenticated("sign in again")
+            if csrf_digest(csrf) != session.csrf:
+                raise Forbidden("the call comes from another site's page")
+            now = self._clock.now()
+            step = parsed.generation - session.generation
+            if step == 0:
+                await self._store.rotate(tx, session, at=now)
+                return self._tokens(user, session, session.generation + 1, seed)
+            if step == -1 and now - session.rotated_at <= RETRY_WINDOW:
+                return self._tokens(user, session, session.generation, seed)
+            await self._store.revoke(tx, [session.id], at=now)
+        await self._revocations.revoke(session.id)
+        raise Unauthenticated("this session was used from two places; sign in again")
+
+    async def end(self, identity: str) -> None:
+        """Sign out: its tokens are refused from now on, everywhere."""
+        async with self._database.transaction() as tx:
+            await self._store.revoke(tx, [identity], at=self._clock.now())
+        await self._revocations.revoke(identity)
+
+    async def end_all(self, tx: Transaction, user: str, *, but: str | None = None) -> Sequence[str]:
+        """End all sessions of a user within a transaction; hand the answer to `refuse` after it."""
+        live = await self._store.live_sessions(tx, user)
+        ended = [session for session in live if session != but]
+        await self._store.revoke(tx, ended, at=self._clock.now())
+        return ended
+
+    async def refuse(self, ended: Sequence[str]) -> None:
+        """Refuse the tokens of ended sessions at once."""
+        for session in ended:
+            await self._revocations.revoke(session)
+
+    async def link(self, tx: Transaction, user: str) -> str:
+        """A new sign-in secret for a user: used once, within 15 minutes. Only its digest is stored."""
+        secret = tickets.new_secret()
+        await self._store.add_link(
+            tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE
+        )
+        return secret
+
+    async def remember(self) -> None:
+        """After a start: refuse again what was revoked while its tokens may still live."""
+        since = self._clock.now() - (LIFETIME + 60) * SECOND
+        async with self._database.read() as reader:
+            await self.refuse(await self._store.revoked_since(reader, since))
+
+    async def sweep(self) -> None:
+        """Forget what is long over."""
+        now = self._clock.now()
+        async with self._database.transaction() as tx:
+            await self._store.sweep(
+                tx, sessions_before=now - self._settings.session_days * DAY, links_before=now
+            )
+
+    def _live(self, session: Session) -> bool:
+        now = self._clock.now()
+        young = now - session.created_at < self._settings.session_days * DAY
+        used = now - session.rotated_at < self._settings.idle_days * DAY
+        return session.revoked_at is None and young and used
+
+    async def _begin(self, tx: Transaction, user: User) -> SignedIn:
+        identity, seed, csrf = uuid.uuid4().hex, tickets.new_secret(), new_csrf()
+        now = self._clock.now()
+        session = Session(
+            id=identity,
+            user=user.id,
+            seed=self._box.seal(seed, bound_to=f"gateway.sessions.{identity}"),
+            csrf=csrf_digest(csrf),
+            created_at=now,
+            rotated_at=now,
+        )
+        await self._store.add_session(tx, session)
+        return self._tokens(user, session, 0, seed)._replace(csrf=csrf)
+
+    def _tokens(self, user: User, session: Session, generation: int, seed: str) -> SignedIn:
+        grant = Grant(
+            subject=user.id,
+            kind="user",
+            name=user.name,
+            scopes=ROLES[user.role],
+            session=session.id,
+            csrf=session.csrf,
+        )
+        refresh = tickets.refresh_token(session.id, generation, seed)
+        return SignedIn(user, self._issuer.issue(grant), refresh, None)
+
+    def _seed(self, session: Session) -> str:
+        return self._box.open(session.seed, bound_to=f"gateway.sessions.{session.id}")

@@ -83,7 +83,7 @@ class Live:
 
     async def _check(self, socket: WebSocket, principal: Principal) -> None:
         while await self._guard.alive(principal):
-            await asyncio.sleep(self._recheck)  # noqa: ASYNC110 - no event tells of a revocation elsewhere
+            await asyncio.sleep(self._recheck)
         await socket.close(POLICY, "signed out")
 
 

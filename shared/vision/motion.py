@@ -12,6 +12,7 @@ import math
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.vision.boxes import FloatArray
 
@@ -73,6 +74,11 @@ class Motion:
         value += reach * velocity
         velocity *= kept
         np.maximum(value[:, 2:], SMALLEST, out=value[:, 2:])
+
+    def rest(self, rows: NDArray[np.bool_], values: FloatArray) -> None:
+        """Put the chosen tracks (mask [N]) to rest at earlier `values` [N, 4] of theirs."""
+        self.beliefs[rows, 0] = values[rows]
+        self.beliefs[rows, 1] = 0.0
 
     def correct(self, rows: list[int], ltrb: FloatArray) -> None:
         """Take in what was seen of some tracks: one box of `ltrb` for each of `rows`."""

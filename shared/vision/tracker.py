@@ -111,8 +111,7 @@ class Tracker:
         if size != state.size or at < state.at:
             self._keep(lambda _: False)
         else:
-            self._advance(at)
-            self._miss(at, FULL)
+            self._advance(at, FULL)
             self._end_lost()
         if epoch > state.epoch:
             state.epoch, state.count = epoch, 0
@@ -141,8 +140,7 @@ class Tracker:
         """
         self._require_order(at)
         seen = _detections(boxes, scores, labels)
-        self._advance(at)
-        self._miss(at, coverage)
+        self._advance(at, coverage)
         self._end_lost()
         pairs = self._associate(seen)
         self._sight(at, pairs, seen)
@@ -183,22 +181,28 @@ class Tracker:
         if at < state.at or (at == state.at and not state.idle):
             raise ValueError(f"the frame at {at} does not come after the one at {state.at}")
 
-    def _advance(self, at: int) -> None:
-        if at > self._state.at and self._state.tracks:
-            self._motion.predict((at - self._state.at) / 1_000_000)
+    def _advance(self, at: int, coverage: Coverage) -> None:
+        """Let the time pass: gaps grow and boxes move on, but only where somebody looked.
 
-    def _miss(self, at: int, coverage: Coverage) -> None:
-        """Let the gap of every track grow whose place was looked at; a sighting ends it."""
-        if coverage.look == "none":
-            return
+        What nobody looked at had no motion, so a held track rests where it was.
+        """
         elapsed = at - self._state.at
-        shown = np.ones(len(self._state.tracks))
-        if coverage.look == "regions":
-            regions = np.array(coverage.regions, dtype=np.float64).reshape(-1, 4)
-            shown = geometry.covered(self._motion.boxes(), geometry.to_ltrb(regions))
-        for track, share in zip(self._state.tracks, shown, strict=True):
-            if share >= self._settings.shown:
-                track.missed += elapsed
+        if not self._state.tracks or elapsed == 0:
+            return
+        before = self._motion.beliefs[:, 0].copy()
+        self._motion.predict(elapsed / 1_000_000)
+        looked = self._looked_at(coverage)
+        self._motion.rest(~looked, before)
+        for track, missed in zip(self._state.tracks, looked.tolist(), strict=True):
+            track.missed += elapsed if missed else 0
+
+    def _looked_at(self, coverage: Coverage) -> Mask:
+        boxes = self._motion.boxes()
+        if coverage.look != "regions":
+            return np.full(len(boxes), coverage.look == "full")
+        regions = np.array(coverage.regions, dtype=np.float64).reshape(-1, 4)
+        shown = geometry.covered(boxes, geometry.to_ltrb(regions))
+        return shown >= self._settings.shown
 
     def _associate(self, seen: "_Detections") -> list[tuple[int, int]]:
         """Pairs (track, detection): sure ones, doubtful ones, then a last look with buffers."""

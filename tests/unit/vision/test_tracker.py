@@ -43,12 +43,18 @@ def look(
 
 
 def watch(
-    tracker: Tracker, scene: Scene, *, fps: float, start: float = 0.0, stop: float
+    tracker: Tracker,
+    scene: Scene,
+    *,
+    fps: float,
+    start: float = 0.0,
+    stop: float,
+    coverage: Coverage = FULL,
 ) -> list[list[Tracked]]:
     """Look at the scene at each frame of [start, stop)."""
     count = round((stop - start) * fps)
     times = [start + frame / fps for frame in range(count)]
-    return [look(tracker, at, scene(at)) for at in times]
+    return [look(tracker, at, scene(at), coverage) for at in times]
 
 
 def ids(rows: Iterable[Tracked]) -> list[tuple[int, int]]:
@@ -180,6 +186,14 @@ def test_a_loiterer_is_held_where_nobody_looks(coverage: Coverage, same: bool) -
     assert ids(tracker.held()) == ([(1, 1)] if same else [])
     frames = watch(tracker, standing, fps=10, start=63.0, stop=64.0)
     assert ids(frames[-1]) == [(1, 1) if same else (1, 2)]
+
+
+def test_a_held_track_rests_where_it_was_seen() -> None:
+    """The last movement before somebody stands still must not carry the track away."""
+    tracker = opened()
+    watch(tracker, lambda at: [person(100.0 + 80.0 * min(at, 3.0))], fps=10, stop=3.2)
+    watch(tracker, lambda _: [], fps=10, start=3.2, stop=60.0, coverage=Coverage("none"))
+    assert ids(look(tracker, 60.0, [person(340.0)])) == [(1, 1)]
 
 
 def test_the_gap_counts_only_looks() -> None:

@@ -168,8 +168,8 @@ def make_router(desk: Desk, cameras: CameraNames, trial: Trial) -> APIRouter:
 
 def _channel_routes(router: APIRouter, desk: Desk, trial: Trial) -> None:
     @router.get("/channels", dependencies=[Depends(require("channels:read"))])
-    async def list_channels() -> list[dict[str, Any]]:
-        return [shown(channel) for channel in await desk.store.channels()]
+    async def list_channels() -> dict[str, Any]:
+        return {"items": [shown(channel) for channel in await desk.store.channels()]}
 
     @router.post("/channels", status_code=201, dependencies=[Depends(require("channels:write"))])
     async def add_channel(body: NewChannel) -> dict[str, Any]:
@@ -197,8 +197,8 @@ def _channel_routes(router: APIRouter, desk: Desk, trial: Trial) -> None:
 
 def _subscription_routes(router: APIRouter, desk: Desk, cameras: CameraNames) -> None:
     @router.get("/subscriptions", dependencies=[Depends(require("channels:read"))])
-    async def list_subscriptions() -> list[dict[str, Any]]:
-        return [msgspec.to_builtins(one) for one in await desk.store.subscriptions()]
+    async def list_subscriptions() -> dict[str, Any]:
+        return {"items": [msgspec.to_builtins(one) for one in await desk.store.subscriptions()]}
 
     @router.post(
         "/subscriptions", status_code=201, dependencies=[Depends(require("channels:write"))]

@@ -88,12 +88,14 @@ def plan(
     backend: str = "",
     version: int = 3,
     classes: tuple[str, ...] = (),
+    threshold: float = 0.4,
 ) -> PlanDecided:
     return PlanDecided(
         camera=camera,
         model=model,
         backend=backend,
         classes=classes,
+        threshold=threshold,
         rate=rate,
         every_frame=every_frame,
         plan_version=version,

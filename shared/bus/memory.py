@@ -21,7 +21,8 @@ async def open_memory(
     topics: Iterable[Topic] = TOPICS, *, pictures: int | None = PICTURES, session: float = 10.0
 ) -> AsyncIterator[EmbeddedLog]:
     """A log that is gone when it is closed. `pictures`: how many of each key are kept, None keeps all."""
-    log = EmbeddedLog(MemoryStore(topics, pictures), topics, session=session)
+    topics = tuple(topics)
+    log = EmbeddedLog(MemoryStore(with_dead(topics), pictures), topics, session=session)
     try:
         yield log
     finally:
@@ -74,33 +75,16 @@ class Ring:
                 return
 
 
-def ephemeral_ring(pictures: int | None, start: int = 0) -> Ring:
-    """The ring of an ephemeral topic's partition."""
-    return Ring(start, pictures=pictures, keep=MARKS if pictures is not None else None)
-
-
-def recorded(partition: Partition, offset: int, message: Message, at: int) -> Record:
-    """The record of a message that never leaves the process."""
-    return Record(
-        partition=partition,
-        offset=offset,
-        key=message.key,
-        value=b"" if message.picture is not None else message.value,
-        headers=message.headers,
-        timestamp=at,
-        picture=message.picture,
-    )
-
-
 class MemoryStore:
-    """A `Store` of rings."""
+    """A `Store` of rings, whose offsets begin at `start`."""
 
-    def __init__(self, topics: Iterable[Topic], pictures: int | None) -> None:
+    def __init__(self, topics: Iterable[Topic], pictures: int | None, start: int = 0) -> None:
         self._committed: dict[tuple[str, Partition], int] = {}
         self._rings: dict[Partition, Ring] = {}
-        for topic in with_dead(topics):
+        for topic in topics:
+            newest_only = topic.kind == "ephemeral" and pictures is not None
             for number in range(topic.partitions):
-                ring = ephemeral_ring(pictures) if topic.kind == "ephemeral" else Ring()
+                ring = Ring(start, pictures=pictures, keep=MARKS) if newest_only else Ring(start)
                 self._rings[Partition(topic.name, number)] = ring
 
     async def append(self, placed: Sequence[tuple[Partition, Message]]) -> Sequence[int]:
@@ -110,7 +94,18 @@ class MemoryStore:
         for partition, message in placed:
             ring = self._rings[partition]
             offsets.append(ring.end)
-            ring.append(recorded(partition, ring.end, message, now))
+            value = b"" if message.picture is not None else message.value
+            ring.append(
+                Record(
+                    partition=partition,
+                    offset=ring.end,
+                    key=message.key,
+                    value=value,
+                    headers=message.headers,
+                    timestamp=now,
+                    picture=message.picture,
+                )
+            )
         return offsets
 
     async def read(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:

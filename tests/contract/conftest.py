@@ -9,9 +9,10 @@ import pytest
 from schemas.event import Topic
 from shared.bus.memory import open_memory
 from shared.bus.port import Log
+from shared.bus.sqlite import open_sqlite
 from tests.contract.bus import SESSION, OpenLog
 
-ADAPTERS = ["memory"]
+ADAPTERS = ["memory", "sqlite"]
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -23,4 +24,9 @@ def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
         async with open_memory(topics, session=SESSION) as log:
             yield log
 
-    return memory
+    @asynccontextmanager
+    async def sqlite(topics: Sequence[Topic]) -> AsyncIterator[Log]:
+        async with open_sqlite(tmp_path / "log", topics, session=SESSION) as log:
+            yield log
+
+    return {"memory": memory, "sqlite": sqlite}[request.param]

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEATHS_UNTIL_ALONE = 2
+SILENT_S = 10.0
 KEPT = (
     "PATH",
     "HOME",
@@ -132,6 +134,7 @@ class Host:
     ) -> None:
         self.sessions: dict[int, Session] = {}
         self.alone = False
+        self.heard = time.monotonic()
         self._loop = loop
         self._gone = gone
         self._line, theirs = socket.socketpair()
@@ -170,6 +173,7 @@ class Host:
                 if isinstance(report, Opened) and file is not None:
                     rings[report.run] = Ring(file, report.width, report.height, report.slots)
                     os.close(file)
+                self.heard = time.monotonic()
                 self._pass_on(report, rings)
         self.process.kill()
         self.process.wait()
@@ -210,6 +214,12 @@ class Hosts:
         host.sessions[self._runs] = session
         host.tell(Open(self._runs, order.opening, order.rate, order.privacy, order.still))
         return session
+
+    def suspect(self, session: Session) -> None:
+        """A session fell silent without a word. Its process, if all of it is silent, is ended."""
+        for host in self._hosts:
+            if session.run in host.sessions and time.monotonic() - host.heard > SILENT_S:
+                host.kill()
 
     def forget(self, camera: str) -> None:
         """The camera is gone; so is the count of processes that died under it."""

@@ -27,6 +27,7 @@ class Pass:
         self._run = run
         self._source = source
         self._base = first.offset
+        self._position = first.position
         self._height, self._width = picture.shape[:2]
         self.file = make_file(self._width, self._height, SLOTS)
         self.ring = Ring(self.file, self._width, self._height, SLOTS)
@@ -69,6 +70,7 @@ class Pass:
             codec=self._source.codec,
             live=self._source.live,
             slots=SLOTS,
+            position=self._position,
             first_at=self._first_at,
         )
 

@@ -60,6 +60,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
     codec: str
     live: bool
     slots: int
+    position: int  # of the first picture
     first_at: int  # this host's monotonic clock at the first picture, microseconds
 
 

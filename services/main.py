@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
 SERVICES: Mapping[str, str] = {
     "gateway": "services.gateway.service:SERVICE",
+    "vms": "services.vms.service:SERVICE",
+    "dashboard": "services.dashboard.service:SERVICE",
+    "ingest": "services.ingest.service:SERVICE",
+    "notifier": "services.notifier.service:SERVICE",
 }
 
 # Commands that services bring along: the module that has the Typer `app`.
 COMMANDS: Mapping[str, str] = {
     "user": "services.gateway.cli",
     "client": "services.gateway.cli",
+    "notify": "services.notifier.cli",
 }
 
 HOUSE_PORT = 8000
@@ -143,8 +148,10 @@ def connector() -> Connector:
     settings = configuration.platform()
 
     def serve(names: Sequence[str]) -> Application:
+        from shared import telemetry
         from shared.runtime import application
 
+        telemetry.configure(level="ERROR", style="text")
         services = [load(name) for name in names]
         return application(services, settings, configuration=configuration, works=False)
 

@@ -148,9 +148,9 @@ def make_page_router(title: str) -> APIRouter:
         """The sign-in page. A link's secret stands in its fragment, which browsers never send."""
         return HTMLResponse(templates.get_template("login.html").render(title=title))
 
-    @router.get("/login/{name}")
+    @router.get("/static/{name}")
     async def file(name: str) -> FileResponse:
-        """A file of the page."""
+        """A file of the page, or the script that keeps sessions of all pages alive."""
         if name not in FILES:
             raise NotFound(f"there is no {name}")
         headers = {"Cache-Control": "public, max-age=300"}

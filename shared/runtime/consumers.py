@@ -26,13 +26,12 @@ class Consumer:
         self._drained = asyncio.Event()
 
     async def run(self) -> None:
-        """Consume until cancelled."""
+        """Consume until cancelled. What was drained does not end, or the supervisor would start it again."""
+        if not self._drained.is_set():
+            self._engine = self._make()
+            await self._engine.run()
         if self._drained.is_set():
-            await (
-                asyncio.Event().wait()
-            )  # the supervisor starts what ended again; this has ended for good
-        self._engine = self._make()
-        await self._engine.run()
+            await asyncio.Event().wait()
 
     async def drain(self, budget_s: float) -> None:
         """Finish what is in flight and commit it."""

@@ -24,8 +24,9 @@ PUBLIC = {
     ("GET", "/health"),  # says how the process is, no content
     ("GET", "/ready"),
     ("GET", "/login"),  # the way to become somebody
-    ("POST", "/login"),
     ("POST", "/api/v1/sessions"),
+    ("POST", "/api/v1/sessions/refresh"),  # proves itself by the refresh cookie
+    ("GET", "/console/{name}"),  # the console's scripts and styles
     ("POST", "/oauth2/token"),
     ("GET", "/.well-known/jwks.json"),  # public keys
 }

@@ -177,8 +177,8 @@ def _host(parts: SplitResult) -> tuple[str, int | None]:
 
 def _path(path: str) -> str:
     plain = quote(unquote(path), safe="/:@!$&'()*+,;=~-._")
-    normal = posixpath.normpath(plain) if plain.strip("/") else ""
-    return normal if normal.startswith("/") or not normal else f"/{normal}"
+    inside = posixpath.normpath(f"/{plain.lstrip('/')}")
+    return "" if inside == "/" else inside
 
 
 def _own_names(field: str, names: Sequence[str]) -> None:

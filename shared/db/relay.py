@@ -76,8 +76,11 @@ class Relay:
         lease = await self._leases.take(LEASE, self._owner, TTL_S)
         if lease is None:
             return False
-        while await self.move(lease) == self._batch:
-            lease = await self._renewed(lease)
+        try:
+            while await self.move(lease) == self._batch:
+                lease = await self._renewed(lease)
+        finally:
+            await self._leases.release(lease)
         return True
 
     async def move(self, lease: Lease) -> int:

@@ -1,0 +1,389 @@
+"""The history over HTTP: what was said can be found again, once each, in pages and as files."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from services.vms.handlers import (
+    AlertHandler,
+    DetectionHandler,
+    IncidentHandler,
+    StatusHandler,
+    TrackHandler,
+)
+from shared.blobs.files import FileBlobs
+from shared.clock import ManualClock
+from tests.unit.vms.conftest import Rig
+from tests.unit.vms.happenings import alert, extended, look, moved, opened, second, state
+
+LEFT = {"name": "left", "points": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}
+LOW = {"name": "Low", "points": [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]}
+LOWER_CASE = {"name": "low", "points": [[0.9, 0], [1, 0], [1, 0.1]]}
+
+
+@pytest.fixture
+async def seen(rig: Rig) -> Rig:
+    """Ten frames of two cameras."""
+    await rig.add("Door", zones=[LEFT, LOW, LOWER_CASE])
+    await rig.add("Yard")
+    handler = DetectionHandler(rig.database, rig.clock)
+    await rig.hear(
+        handler,
+        look(1, ("person", 20, 80), ("car", 80, 30)),
+        look(2),
+        look(3, ("person", 80, 80)),
+        look(3, ("person", 20, 80), camera="yard"),
+        look(4, ("dog", 20, 30)),
+    )
+    return rig
+
+
+def brief(items: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    return [(item["camera"], item["seq"], item["class"]) for item in items]
+
+
+class TestDetections:
+    async def test_newest_first_with_their_zones(self, seen: Rig) -> None:
+        items = await seen.items("detections")
+        assert brief(items) == [
+            ("door", 4, "dog"),
+            ("yard", 3, "person"),
+            ("door", 3, "person"),
+            ("door", 1, "car"),
+            ("door", 1, "person"),
+        ]
+        assert items[-1] == {
+            "camera": "door", "epoch": 1, "seq": 1, "at": "2026-01-01T12:00:01Z",
+            "class": "person", "score": 0.5, "box": [15.0, 60.0, 10.0, 20.0],
+            "frame": [100, 100], "zones": ["Low", "left"], "model": "m", "simulated": False,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ({"camera": "yard"}, ["yard 3"]),
+            ({"camera": ["door", "yard"], "class": "person"}, ["yard 3", "door 3", "door 1"]),
+            ({"class": ["dog", "car"]}, ["door 4", "door 1"]),
+            ({"zone": "left"}, ["door 4", "door 1"]),
+            ({"zone": "Low"}, ["door 3", "door 1"]),
+            ({"zone": "low"}, []),
+            ({"zone": "ef"}, []),
+            ({"zone": "%"}, []),
+            ({"zone": ["left", "Low"], "class": "person"}, ["door 3", "door 1"]),
+            ({"from": "2026-01-01T12:00:03Z"}, ["door 4", "yard 3", "door 3"]),
+            ({"to": "2026-01-01T12:00:03Z"}, ["door 1", "door 1"]),
+            (
+                {"from": "2026-01-01T13:00:03+01:00", "to": "2026-01-01T12:00:03.5Z"},
+                ["yard 3", "door 3"],
+            ),
+            ({"camera": "nobody"}, []),
+        ],
+    )
+    async def test_filters(self, seen: Rig, query: dict[str, Any], found: list[str]) -> None:
+        page = await seen.page("detections", count=True, **query)
+        assert [f"{item['camera']} {item['seq']}" for item in page["items"]] == found
+        assert page["count"] == len(found)
+
+    async def test_a_replay_changes_nothing(self, seen: Rig) -> None:
+        before = await seen.items("detections")
+        await seen.hear(DetectionHandler(seen.database, seen.clock), look(4, ("dog", 20, 30)))
+        assert await seen.items("detections") == before
+
+    async def test_zones_are_those_of_the_time_of_storing(self, seen: Rig) -> None:
+        handler = DetectionHandler(seen.database, seen.clock)
+        await seen.hear(handler, look(5, ("person", 20, 80)))
+        await seen.api.patch("/api/v1/cameras/door", json={"zones": [{**LOW, "name": "new"}]})
+        await seen.hear(handler, look(6, ("person", 20, 80)))
+        zones = [item["zones"] for item in await seen.items("detections", limit=2)]
+        assert zones == [["new"], ["Low", "left"]]
+
+
+class TestPages:
+    async def test_all_pages_are_the_whole_even_while_more_comes(self, seen: Rig) -> None:
+        whole = await seen.items("detections")
+        found, cursor = [], None
+        for number in range(10):
+            query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+            page = await seen.page("detections", **query)
+            found += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                break
+            newer = look(100 + number, ("person", 1, 1))
+            await seen.hear(DetectionHandler(seen.database, seen.clock), newer)
+        assert found == whole
+
+    async def test_a_last_page_that_is_full_is_the_last(self, seen: Rig) -> None:
+        assert (await seen.page("detections", limit=5))["next"] is None
+
+    async def test_a_cursor_holds_for_its_question_alone(self, seen: Rig) -> None:
+        cursor = (await seen.page("detections", limit=2))["next"]
+        for path, query in (
+            ("detections", {"cursor": cursor, "class": "person"}),
+            ("alerts", {"cursor": cursor}),
+            ("detections", {"cursor": cursor[:-2]}),
+            ("detections", {"cursor": "x" + cursor[1:]}),
+            ("detections", {"cursor": ""}),
+            ("detections", {"cursor": "eyJhdCI6MH0="}),
+            ("detections", {"cursor": "' OR 1=1--"}),
+            ("detections", {"cursor": "x" * 2000}),
+        ):
+            answer = await seen.api.get(f"/api/v1/{path}", params=query)
+            assert answer.status_code == 422, query
+            assert "cursor" in answer.json()["detail"]
+
+    BAD = (
+        {"from": "yesterday"}, {"from": "2026-01-01"}, {"from": "2026-01-01T12:00:00"},
+        {"from": "2026-13-01T00:00:00Z"}, {"from": "2026-01-01T12:00:00+99:99"},
+        {"from": "1767268800"}, {"from": "NaN"}, {"to": "2026-01-01T24:61:00Z"}, {"from": ""},
+        {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"},
+        {"limit": 0}, {"limit": -1}, {"limit": 10**9}, {"limit": "1e2"}, {"limit": 2**63},
+        {"count": "perhaps"}, {"format": "xml"}, {"camera": ""}, {"class": "a\0b"},
+        {"camera": ["a"] * 101}, {"class": "x" * 1_000}, {"severity": "high"}, {"sort": "at"},
+        {"zone": "a\r\nb"},
+    )  # fmt: skip
+
+    async def test_bad_questions_are_refused(self, seen: Rig) -> None:
+        passed = []
+        for query in self.BAD:
+            answer = await seen.api.get("/api/v1/detections", params=query)  # type: ignore[arg-type]
+            if answer.status_code != 422 or not answer.json()["detail"]:
+                passed.append((query, answer.status_code))
+        assert passed == []
+
+    async def test_dates_at_the_ends_of_time_are_questions_like_others(self, seen: Rig) -> None:
+        ends = {"from": "0001-01-01T00:00:00+14:00", "to": "9999-12-31T23:59:59.999999-12:00"}
+        assert len(await seen.items("detections", **ends)) == 5
+
+
+class TestExports:
+    async def test_csv(self, seen: Rig) -> None:
+        query = {"format": "csv", "class": "person"}
+        answer = await seen.api.get("/api/v1/detections", params=query)
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert 'filename="detections.csv"' in answer.headers["content-disposition"]
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [(row["camera"], row["seq"], row["class"]) for row in rows] == [
+            ("yard", "3", "person"),
+            ("door", "3", "person"),
+            ("door", "1", "person"),
+        ]
+        assert rows[-1]["zones"] == '["Low","left"]'
+
+    async def test_json(self, seen: Rig) -> None:
+        answer = await seen.api.get("/api/v1/detections", params={"format": "json"})
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == await seen.items("detections")
+
+    async def test_nothing(self, rig: Rig) -> None:
+        empty_json = await rig.api.get("/api/v1/alerts", params={"format": "json"})
+        empty_csv = await rig.api.get("/api/v1/alerts", params={"format": "csv"})
+        assert empty_json.json() == []
+        assert empty_csv.text.startswith("alert,incident,camera")
+        assert empty_csv.text.count("\r\n") == 1
+
+    async def test_formulas_are_text(self, rig: Rig) -> None:
+        evil = alert("a", title="=cmd|' /C calc'!A0", summary="+1")
+        await rig.hear(AlertHandler(rig.database, rig.clock), evil)
+        answer = await rig.api.get("/api/v1/alerts", params={"format": "csv"})
+        (row,) = csv.DictReader(io.StringIO(answer.text))
+        assert (row["title"], row["summary"]) == ("'=cmd|' /C calc'!A0", "'+1")
+
+    async def test_many_rows_are_all_there_once(self, rig: Rig) -> None:
+        handler = DetectionHandler(rig.database, rig.clock)
+        for start in range(0, 2500, 500):
+            await rig.hear(
+                handler, *(look(seq, ("person", 1, 1)) for seq in range(start, start + 500))
+            )
+        answer = await rig.api.get("/api/v1/detections", params={"format": "json"})
+        assert [item["seq"] for item in answer.json()] == list(reversed(range(2500)))
+
+
+class TestTracks:
+    async def test_seconds_become_one_track(self, rig: Rig) -> None:
+        await rig.add("Door", zones=[LEFT, LOW])
+        handler = TrackHandler(rig.database, rig.clock)
+        await rig.hear(
+            handler,
+            second(1, ("door-1-1", "person", 20, 20)),
+            second(2, ("door-1-1", "person", 80, 80), ("door-1-2", "car", 20, 20)),
+        )
+        await rig.hear(handler, second(3, ("door-1-1", "person", 90, 20)))
+        older, newer = sorted(await rig.items("tracks"), key=lambda item: str(item["track"]))
+        assert older == {
+            "track": "door-1-1", "camera": "door", "epoch": 1, "class": "person",
+            "first_at": "2026-01-01T12:00:01Z", "last_at": "2026-01-01T12:00:03Z",
+            "born_at": "2026-01-01T12:00:00Z", "frame": [100, 100], "zones": ["Low", "left"],
+            "simulated": False,
+        }  # fmt: skip
+        assert newer["zones"] == ["left"]
+
+    async def test_a_track_is_found_wherever_it_lived(self, rig: Rig) -> None:
+        handler = TrackHandler(rig.database, rig.clock)
+        path = ("door-1-1", "person", 20.0, 20.0)
+        await rig.hear(handler, *(second(number, path) for number in range(10)))
+        for since, until, found in ((4, 5, 1), (9, 20, 1), (10, 20, 0), (0, 1, 1)):
+            window = {
+                "from": f"2026-01-01T12:00:{since:02}Z",
+                "to": f"2026-01-01T12:00:{until:02}Z",
+            }
+            assert len(await rig.items("tracks", **window)) == found
+
+    async def test_a_replay_of_older_seconds_takes_nothing_back(self, rig: Rig) -> None:
+        handler = TrackHandler(rig.database, rig.clock)
+        seconds = [second(number, ("door-1-1", "person", 20, 20)) for number in range(5)]
+        await rig.hear(handler, *seconds)
+        before = await rig.items("tracks")
+        await rig.hear(handler, *seconds[:2])
+        assert await rig.items("tracks") == before
+
+
+class TestIncidents:
+    async def test_one_with_its_transitions(self, rig: Rig) -> None:
+        await rig.hear(
+            IncidentHandler(rig.database, rig.clock),
+            opened("i1"),
+            moved("i1", 1, None, "CANDIDATE"),
+            moved("i1", 2, "CANDIDATE", "PROVISIONAL"),
+            moved("i1", 3, "PROVISIONAL", "OPEN", reason="no_verifier"),
+            extended("i1", 2, 30),
+            moved("i1", 4, "OPEN", "ACKED", actor="user-1", outcome="tp"),
+        )
+        found = (await rig.api.get("/api/v1/incidents/i1")).json()
+        assert (found["state"], found["outcome"], found["count"]) == ("ACKED", "tp", 2)
+        assert found["tracks"] == ["door-1-1", "door-1-2"]
+        assert found["last_matched_at"] == "2026-01-01T12:00:30Z"
+        assert found["cause"]["rule_version"] == "1.0.0"
+        assert [(one["seq"], one["target"]) for one in found["transitions"]] == [
+            (1, "CANDIDATE"),
+            (2, "PROVISIONAL"),
+            (3, "OPEN"),
+            (4, "ACKED"),
+        ]
+        assert found["transitions"][2]["reason"] == "no_verifier"
+
+    async def test_a_replay_changes_nothing(self, rig: Rig) -> None:
+        handler = IncidentHandler(rig.database, rig.clock)
+        events = [
+            opened("i1"),
+            moved("i1", 1, None, "OPEN"),
+            extended("i1", 2, 30),
+            extended("i1", 3, 40),
+            moved("i1", 2, "OPEN", "CLOSED", outcome="fp"),
+        ]
+        await rig.hear(handler, *events)
+        before = (await rig.api.get("/api/v1/incidents/i1")).json()
+        for event in events:
+            await rig.hear(handler, event)
+        assert (await rig.api.get("/api/v1/incidents/i1")).json() == before
+        assert (before["state"], before["count"]) == ("CLOSED", 3)
+
+    async def test_transitions_before_the_opening_are_not_lost(self, rig: Rig) -> None:
+        handler = IncidentHandler(rig.database, rig.clock)
+        await rig.hear(handler, moved("i1", 1, None, "OPEN"))
+        assert (await rig.api.get("/api/v1/incidents/i1")).status_code == 404
+        await rig.hear(handler, opened("i1"))
+        assert (await rig.api.get("/api/v1/incidents/i1")).json()["state"] == "OPEN"
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ({}, "i4 i3 i2 i1"),
+            ({"severity": "critical"}, "i2"),
+            ({"severity": ["high", "critical"]}, "i4 i2 i1"),
+            ({"zone": "gate"}, "i3"),
+            ({"class": "car"}, "i3"),
+            ({"camera": "yard"}, "i4"),
+            ({"state": "OPEN"}, "i1"),
+            ({"rule": "enter-yard", "from": "2026-01-01T12:00:03Z"}, "i4 i3"),
+        ],
+    )
+    async def test_filters(self, rig: Rig, query: dict[str, Any], found: str) -> None:
+        await rig.hear(
+            IncidentHandler(rig.database, rig.clock),
+            opened("i1", 1),
+            opened("i2", 2, severity="critical"),
+            opened("i3", 3, zone="gate", label="car", severity="low"),
+            opened("i4", 4, camera="yard"),
+            moved("i1", 1, None, "OPEN"),
+        )
+        page = await rig.page("incidents", count=True, **query)
+        assert " ".join(item["incident"] for item in page["items"]) == found
+        assert page["count"] == len(found.split())
+
+    async def test_bad_ids_and_filters(self, rig: Rig) -> None:
+        for id in ("nobody", "00000000-0000-0000-0000-000000000000", "' OR 1=1--", "%00"):
+            assert (await rig.api.get(f"/api/v1/incidents/{id}")).status_code == 404
+        assert (await rig.api.get(f"/api/v1/incidents/{'x' * 65}")).status_code == 422
+        for query in ({"severity": "fatal"}, {"state": "open"}, {"outcome": "tp"}):
+            answer = await rig.api.get("/api/v1/incidents", params=query)
+            assert answer.status_code == 422
+
+
+class TestSnapshots:
+    async def test_it_is_shown_once_it_is_there(self, rig: Rig, clock: ManualClock) -> None:
+        await rig.hear(IncidentHandler(rig.database, clock), opened("i1"))
+        coming = await rig.api.get("/api/v1/incidents/i1/snapshot")
+        assert coming.status_code == 404
+        assert (coming.json()["snapshot"], coming.headers["retry-after"]) == ("coming", "1")
+        blobs = FileBlobs(rig.data_dir / "blobs")
+        await blobs.put("incidents/i1/first.jpg", b"\xff\xd8picture", "image/jpeg")
+        there = await rig.api.get("/api/v1/incidents/i1/snapshot")
+        assert (there.status_code, there.content) == (200, b"\xff\xd8picture")
+        assert there.headers["content-type"] == "image/jpeg"
+        assert "private" in there.headers["cache-control"]
+
+    async def test_after_a_while_it_is_missing(self, rig: Rig, clock: ManualClock) -> None:
+        await rig.hear(
+            IncidentHandler(rig.database, clock), opened("i1"), opened("i2", snapshot="")
+        )
+        clock.advance(31)
+        for id in ("i1", "i2"):
+            missing = await rig.api.get(f"/api/v1/incidents/{id}/snapshot")
+            assert (missing.status_code, missing.json()["snapshot"]) == (404, "missing")
+
+    async def test_of_no_incident_there_is_none(self, rig: Rig) -> None:
+        answer = await rig.api.get("/api/v1/incidents/nobody/snapshot")
+        assert answer.status_code == 404
+        assert "snapshot" not in answer.json()
+
+    async def test_an_evil_place_leads_nowhere(self, rig: Rig, clock: ManualClock) -> None:
+        evil = opened("i1", snapshot="../../keys/master.key")
+        await rig.hear(IncidentHandler(rig.database, clock), evil)
+        answer = await rig.api.get("/api/v1/incidents/i1/snapshot")
+        assert answer.status_code == 422
+
+
+class TestAlerts:
+    async def test_each_is_kept_once(self, rig: Rig) -> None:
+        handler = AlertHandler(rig.database, rig.clock)
+        await rig.hear(handler, alert("a1"), alert("a2", 1, severity="medium"))
+        await rig.hear(handler, alert("a1"))
+        items = await rig.items("alerts")
+        assert [item["alert"] for item in items] == ["a2", "a1"]
+        assert items[1]["camera_name"] == "Door"
+        assert items[1]["snapshot"] == "/api/v1/incidents/i-a1/snapshot"
+        assert len(await rig.items("alerts", severity="medium")) == 1
+
+
+class TestCameraStatus:
+    async def test_the_newest_state_and_since_when(self, rig: Rig) -> None:
+        await rig.add("Door")
+        await rig.add("Yard")
+        handler = StatusHandler(rig.database)
+        await rig.hear(handler, state("connecting", 1), state("online", 2, fps=5.0, epoch=1))
+        await rig.hear(handler, state("online", 12, fps=4.9, epoch=1, sent=50))
+        await rig.hear(handler, state("connecting", 1))  # a replay
+        door, yard = await rig.items("camera-status")
+        assert (door["camera"], door["state"], door["fps"], door["sent"]) == (
+            "door",
+            "online",
+            4.9,
+            50,
+        )
+        assert door["since"] == "2026-01-01T12:00:02Z"
+        assert door["changed_at"] == "2026-01-01T12:00:12Z"
+        assert (yard["camera"], yard["state"], yard["since"]) == ("yard", "unknown", None)
+        assert await rig.items("camera-status", camera="yard") == [yard]

@@ -75,14 +75,17 @@ class CameraLeases:
         while True:
             await asyncio.sleep(TURN_S)
             turn += 1
-            try:
-                await self.turn(renew=turn % TURNS_TO_RENEWAL == 0)
-            except Unavailable as error:
-                # Not renewed in time it is lost, and its loss is noticed when the database is back.
-                _log.warning("marks_not_stored", reason=str(error))
+            await self.turn(renew=turn % TURNS_TO_RENEWAL == 0)
 
     async def turn(self, *, renew: bool) -> None:
-        """One turn: marks, and leases where asked."""
+        """One turn: store marks, and renew leases where asked."""
+        try:
+            await self._turn(renew=renew)
+        except Unavailable as error:
+            # Not renewed in time it is lost, and its loss is noticed when the database is back.
+            _log.warning("marks_not_stored", reason=str(error))
+
+    async def _turn(self, *, renew: bool) -> None:
         marks = self._marks()
         names = list(self._held) if renew else []
         if not marks and not names:

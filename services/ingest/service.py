@@ -48,6 +48,11 @@ async def start(platform: ServicePlatform, settings: IngestSettings) -> AsyncIte
     table = Subscription(
         topics=(topics.CAMERAS,), group="ingest-cameras", kind="table", handler=cameras
     )
+
+    async def drain() -> None:
+        await leases.turn(renew=False)
+        await cameras.stop()
+
     try:
         yield Running(
             router=make_router(Probes(orders, settings)),
@@ -58,7 +63,7 @@ async def start(platform: ServicePlatform, settings: IngestSettings) -> AsyncIte
                 "leases": leases.keep,
             },
             checks={"cameras": cameras.check},
-            drain=cameras.stop,
+            drain=drain,
         )
     finally:
         await cameras.stop()

@@ -60,9 +60,10 @@ async def begin(tx: Transaction, stream: Stream) -> int:
     return int((await tx.execute(raised, stream._asdict())).scalar_one())
 
 
-async def finish(tx: Transaction, camera: str, state: str) -> None:
-    """The stream ended by itself (`ended`), or was closed (`closed`)."""
-    await tx.execute(update(streams).where(streams.c.camera == camera).values(state=state))
+async def finish(tx: Transaction, camera: str, state: str, last_at: int) -> None:
+    """The stream ended by itself (`ended`), or was closed (`closed`), at this event time."""
+    values = {"state": state, "last_at": last_at}
+    await tx.execute(update(streams).where(streams.c.camera == camera).values(values))
 
 
 async def note(tx: Transaction, marks: Sequence[Mark]) -> None:

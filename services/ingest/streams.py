@@ -125,7 +125,7 @@ class Stream:
                 self._number, self._lease.generation, at=self._last_at, reason=reason
             )
         async with self._studio.database.transaction() as tx:
-            await store.finish(tx, self.camera, "closed")
+            await store.finish(tx, self.camera, "closed", self._last_at)
         await self._studio.leases.release(self._lease)
 
     async def become(self, state: State, reason: str = "") -> None:
@@ -250,7 +250,7 @@ class Stream:
         reason = "it has been played to its end"
         await self._says.closed(self._number, lease.generation, at=self._last_at, reason=reason)
         async with self._studio.database.transaction() as tx:
-            await store.finish(tx, self.camera, "ended")
+            await store.finish(tx, self.camera, "ended", self._last_at)
         await self.become("ended", reason)
 
     async def _consider(self, trouble: Trouble) -> float:

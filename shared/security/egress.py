@@ -23,7 +23,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port to literal addresses, all of them."""
 
 CAMERA_SCHEMES = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-LOCAL_SCHEMES = ("file", "sim", "webcam")  # no connection is made: their own readers check them
+LOCAL_SCHEMES = ("file", "images", "sim", "webcam")  # no connection is made: their own readers check them
 WEBHOOK_SCHEMES = {"https": 443, "http": 80}
 
 # Forms that carry an IPv4 address inside an IPv6 one: a router on the way may unwrap them.

@@ -1,0 +1,154 @@
+"""Restarts, killed readers and leases: what was missed is said truly, and nothing is said under a stale epoch."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from schemas.events.stream_marks import StreamInterrupted, StreamOpened
+from shared.images import pixels
+from shared.sim.timestrip import read_time
+from tests.integration.ingest.conftest import Ingest, Said, running
+
+SECOND = 1_000_000
+YARD = "sim://demo?fps=10&resume=1"
+
+
+def scene_times(said: Said) -> list[int]:
+    found = [read_time(pixels(e.picture)) for e in said.envelopes if e.picture is not None]
+    return [time for time in found if time is not None]
+
+
+async def test_the_yard_goes_on_a_second_after_what_was_stored(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        await first.configure(url=YARD)
+        await first.said.until(lambda: len(first.said.frames()) >= 35)
+    before = scene_times(first.said)
+    last = first.said.frames()[-1].captured_at
+    async with running(tmp_path) as second:
+        await second.configure(url=YARD)
+        await second.said.until(lambda: len(second.said.frames()) >= 5)
+        (interrupted,) = second.said.of(StreamInterrupted)
+        (opened,) = second.said.of(StreamOpened)
+    assert (interrupted.epoch, opened.epoch) == (1, 2)
+    assert (interrupted.lease, opened.lease) == (2, 2)
+    assert last - 2 * SECOND <= interrupted.since <= last
+    assert interrupted.until <= opened.opened_at
+    after = scene_times(second.said)
+    stored = after[0] - SECOND
+    assert stored in before
+    assert before[-1] - 2 * SECOND <= stored <= before[-1]
+    times = [frame.captured_at - opened.opened_at for frame in second.said.frames()]
+    assert times == [time - after[0] for time in after]
+
+
+async def test_without_resume_it_begins_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        await first.configure(url="sim://demo?fps=10")
+        await first.said.until(lambda: len(first.said.frames()) >= 15)
+    async with running(tmp_path) as second:
+        await second.configure(url="sim://demo?fps=10")
+        await second.said.until(lambda: second.said.frames())
+        assert scene_times(second.said)[0] == 0
+        assert second.said.of(StreamOpened)[0].epoch == 2
+
+
+async def test_a_killed_reader_is_replaced_and_the_gap_is_said(ingest: Ingest) -> None:
+    await ingest.configure(url=YARD)
+    await ingest.configure(name="other", url="sim://demo?fps=10")
+    await ingest.said.until(lambda: ingest.said.frames() and ingest.said.frames("other"))
+    hosts = ingest.studio.hosts
+    assert len(hosts.pids) == 1
+    os.kill(hosts.pids[0], signal.SIGKILL)
+    await ingest.said.until(
+        lambda: all(len(ingest.said.of(StreamOpened, name)) == 2 for name in ("yard", "other"))
+    )
+    (interrupted,) = ingest.said.of(StreamInterrupted)
+    assert interrupted.reason == "its reader process died"
+    assert interrupted.until - interrupted.since < 2 * SECOND
+    seen = len(ingest.said.frames())
+    await ingest.said.until(lambda: len(ingest.said.frames()) > seen)
+    assert hosts.pid_of("yard") == hosts.pid_of("other")
+
+
+async def test_who_saw_two_readers_die_gets_one_of_its_own(ingest: Ingest) -> None:
+    hosts = ingest.studio.hosts
+    await ingest.configure(url=YARD)
+    for deaths in (1, 2):
+        await ingest.said.until(lambda n=deaths: len(ingest.said.of(StreamOpened)) == n)  # type: ignore[misc]
+        os.kill(hosts.pids[0], signal.SIGKILL)
+    await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) == 3)
+    await ingest.configure(name="other", url="sim://demo?fps=10")
+    await ingest.said.until(lambda: ingest.said.frames("other"))
+    assert hosts.pid_of("yard") != hosts.pid_of("other")
+    os.kill(hosts.pid_of("yard") or 0, signal.SIGKILL)
+    seen = len(ingest.said.frames("other"))
+    await ingest.said.until(lambda: len(ingest.said.frames("other")) > seen + 5)
+    assert len(ingest.said.of(StreamOpened, "other")) == 1
+
+
+async def test_a_stopped_reader_is_noticed(ingest: Ingest) -> None:
+    await ingest.configure(url=YARD)
+    await ingest.said.until(lambda: ingest.said.frames())
+    pid = ingest.studio.hosts.pids[0]
+    os.kill(pid, signal.SIGSTOP)
+    session = ingest.cameras.stream("yard")
+    assert session is not None
+    os.kill(pid, signal.SIGCONT)
+    seen = len(ingest.said.frames())
+    await ingest.said.until(lambda: len(ingest.said.frames()) > seen + 3)
+    assert len(ingest.said.of(StreamOpened)) == 1
+
+
+async def test_two_processes_never_read_the_same_camera(tmp_path: Path) -> None:
+    async with running(tmp_path, instance="one") as one, running(tmp_path, instance="two") as two:
+        await one.configure(url=YARD)
+        await one.said.until(lambda: one.said.frames())
+        await two.configure(url=YARD)
+        await asyncio.sleep(4)
+        assert not two.said.frames()
+        assert len(one.said.of(StreamOpened)) == 1
+        await one.remove("yard")
+        await two.said.until(lambda: two.said.frames())
+        opened = two.said.of(StreamOpened)[0]
+        assert (opened.epoch, opened.lease) == (2, 2)
+
+
+async def test_another_process_takes_over_when_one_is_gone(tmp_path: Path) -> None:
+    async with running(tmp_path, instance="two") as two:
+        async with running(tmp_path, instance="one") as one:
+            await one.configure(url=YARD)
+            await one.said.until(lambda: len(one.said.frames()) > 20)
+            await two.configure(url=YARD)
+        await two.said.until(lambda: two.said.frames())
+        (interrupted,) = two.said.of(StreamInterrupted)
+        last = one.said.frames()[-1].captured_at
+        assert last - 2 * SECOND <= interrupted.since <= last
+        assert interrupted.until - interrupted.since < 15 * SECOND
+
+
+async def test_who_lost_its_lease_falls_silent(tmp_path: Path) -> None:
+    async with running(tmp_path, instance="one") as one:
+        await one.configure(url=YARD)
+        await one.said.until(lambda: one.said.frames())
+        async with one.studio.database.transaction() as tx:
+            from sqlalchemy import update
+
+            from shared.db.base import LEASES
+
+            values = {"owner": "two", "generation": 7, "expires_at": 2**62}
+            await tx.execute(update(LEASES).where(LEASES.c.name == "camera/yard").values(values))
+        await asyncio.sleep(4)
+        seen = len(one.said.frames())
+        await asyncio.sleep(1)
+        assert len(one.said.frames()) == seen
+
+
+async def test_descriptors_and_processes_stay_flat(ingest: Ingest) -> None:
+    await ingest.configure(url="sim://demo?duration=5&loop=1&rate=max", rate=5.0)
+    await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) >= 5)
+    before = len(os.listdir("/proc/self/fd"))
+    await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) >= 40)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    pid = ingest.studio.hosts.pids[0]
+    assert len(os.listdir(f"/proc/{pid}/fd")) < 12

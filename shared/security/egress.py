@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,19 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port to literal addresses, all of them."""
 
 CAMERA_SCHEMES = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-LOCAL_SCHEMES = ("file", "images", "sim", "webcam")  # no connection is made: their own readers check them
+LOCAL_SCHEMES = (
+    "file",
+    "images",
+    "sim",
+    "webcam",
+)  # no connection is made: their own readers check them
 WEBHOOK_SCHEMES = {"https": 443, "http": 80}
 
 # Forms that carry an IPv4 address inside an IPv6 one: a router on the way may unwrap them.
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _SHARED = ipaddress.ip_network("100.64.0.0/10")  # carrier-grade NAT, RFC 6598
 _LONGEST = 2048
+_NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +128,8 @@ class Egress:
 
     async def _check(self, parts: SplitResult, policy: Policy) -> Target:
         host, port = _place(parts, policy)
-        addresses = [ipaddress.ip_address(text) for text in await self._resolve(host, port)]
+        found = literal(host) or await self._resolve(host, port)
+        addresses = [ipaddress.ip_address(text) for text in found]
         if not addresses:
             raise Unavailable(f"{host} has no address")
         for address in addresses:
@@ -164,8 +172,22 @@ def unwrapped(address: Address) -> Address:
     return inner or address
 
 
+def literal(host: str) -> list[str]:
+    """The address that a host spells out, decimal, octal, hex and short forms of IPv4 included; empty for a name."""
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    if not _NUMERIC.fullmatch(host):
+        return []
+    try:
+        return [socket.inet_ntoa(socket.inet_aton(host))]
+    except OSError:
+        return []
+
+
 async def look_up(host: str, port: int) -> list[str]:
-    """Every address of a host; decimal, octal and hex forms of IPv4 come out as what they mean.
+    """Every address of a host.
 
     Raises:
         Unavailable: there is none, or no answer within 5 s.

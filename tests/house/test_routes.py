@@ -1,23 +1,18 @@
 """Every way in of every service: one door each, none without, none twice, and the doors hold."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
-import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from shared.clock import SystemClock
 from shared.http import Application
-from shared.runtime import application
 from shared.runtime.routes import Entry, walk
 from shared.security.keys import SigningKeys
 from shared.security.scopes import SCOPES
 from shared.security.tokens import Grant, Issuer
-from shared.settings import Configuration, PlatformSettings
-from tests.house.test_services import TABLE, service
+from tests.house.conftest import House
 
 # Reviewed by hand: what anybody may ask. A new entry needs a reason.
 PUBLIC = {
@@ -30,15 +25,6 @@ PUBLIC = {
     ("POST", "/oauth2/token"),
     ("GET", "/.well-known/jwks.json"),  # public keys
 }
-
-
-@pytest.fixture
-async def app(tmp_path: Path) -> AsyncIterator[Application]:
-    settings = PlatformSettings(data_dir=tmp_path, bus_url="memory://", camera_nets=())
-    made = application([service(name) for name in TABLE], settings, configuration=Configuration())
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(made.router.lifespan_context(made))
-        yield made
 
 
 def bearer(folder: Path, scopes: frozenset[str]) -> dict[str, str]:
@@ -60,33 +46,35 @@ async def answers(app: Application, headers: dict[str, str], *entries: Entry) ->
         return {e: (await http.request(e.method, asked(e))).status_code for e in entries}
 
 
-async def test_the_public_ways_in_are_those_that_were_reviewed(app: Application) -> None:
-    public = {(entry.method, entry.path) for entry in walk(app.routes) if entry.public}
+async def test_the_public_ways_in_are_those_that_were_reviewed(house: House) -> None:
+    public = {(entry.method, entry.path) for entry in walk(house.app.routes) if entry.public}
     assert public - PUBLIC == {entry for entry in public if entry[1].startswith("/static/")}
     assert public >= PUBLIC
 
 
-async def test_an_unknown_caller_comes_in_nowhere(app: Application) -> None:
-    shut = [e for e in walk(app.routes) if not e.public and e.method != "WEBSOCKET"]
+async def test_an_unknown_caller_comes_in_nowhere(house: House) -> None:
+    shut = [e for e in walk(house.app.routes) if not e.public and e.method != "WEBSOCKET"]
     assert len(shut) > 20
-    found = await answers(app, {}, *shut)
+    found = await answers(house.app, {}, *shut)
     assert {entry: status for entry, status in found.items() if status != 401} == {}
 
 
 async def test_a_caller_without_the_scope_is_refused_everywhere(
-    app: Application, tmp_path: Path
+    house: House,
 ) -> None:
-    for scope in sorted({e.scope for e in walk(app.routes) if e.scope}):
-        entries = [e for e in walk(app.routes) if e.scope == scope and e.method != "WEBSOCKET"]
-        found = await answers(app, bearer(tmp_path, SCOPES - {scope}), *entries)
+    for scope in sorted({e.scope for e in walk(house.app.routes) if e.scope}):
+        entries = [
+            e for e in walk(house.app.routes) if e.scope == scope and e.method != "WEBSOCKET"
+        ]
+        found = await answers(house.app, bearer(house.folder, SCOPES - {scope}), *entries)
         assert {entry: status for entry, status in found.items() if status != 403} == {}, scope
 
 
-async def test_a_websocket_opens_for_nobody_unknown(app: Application) -> None:
-    doors = [e for e in walk(app.routes) if e.method == "WEBSOCKET"]
+async def test_a_websocket_opens_for_nobody_unknown(house: House) -> None:
+    doors = [e for e in walk(house.app.routes) if e.method == "WEBSOCKET"]
     assert doors
     for entry in doors:
-        assert await handshake(app, asked(entry)) in {
+        assert await handshake(house.app, asked(entry)) in {
             "websocket.close",
             "websocket.http.response.start",
         }

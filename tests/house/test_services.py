@@ -7,9 +7,11 @@ import pytest
 
 from schemas.catalog import EVENTS
 from schemas.topics import TOPICS
+from services import main
 from shared.service import Service
 from tests.engines.folders import ROOT
 from tests.house import tree
+from tests.house.conftest import House
 
 # name: (port, consumes, produces): DESIGN.md section 1, restricted to the topics that exist.
 TABLE: dict[str, tuple[int, str, str]] = {
@@ -79,3 +81,21 @@ def test_the_services_folder_holds_services_and_their_compositions() -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_a_service_folder_has_what_every_service_has(name: str) -> None:
     assert {path.name for path in (ROOT / "services" / name).iterdir()} >= INSIDE
+
+
+async def test_a_service_listens_to_what_it_declares_and_to_nothing_else(house: House) -> None:
+    heard = {
+        name: {topic.name for one in running.subscriptions for topic in one.topics}
+        for name, running in house.running.items()
+    }
+    assert heard == {name: set(consumes.split()) for name, (_, consumes, _) in TABLE.items()}
+
+
+async def test_no_two_subscriptions_share_a_group(house: House) -> None:
+    groups = [one.group for running in house.running.values() for one in running.subscriptions]
+    assert sorted(groups) == sorted(set(groups))
+
+
+def test_the_list_of_services_is_complete_and_loads() -> None:
+    assert set(main.SERVICES) == set(tree.SERVICES) == set(TABLE)
+    assert [main.load(name).name for name in main.SERVICES] == list(main.SERVICES)

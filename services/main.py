@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "user": "services.gateway.cli",
     "client": "services.gateway.cli",
     "notify": "services.notifier.cli",
+    "camera": "services.vms.cli",
 }
 
 HOUSE_PORT = 8000
@@ -119,6 +120,23 @@ def show(data_dir: DataDir = None) -> None:
         table.add_row(value.name, value.value, value.origin)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table, highlight=False, markup=False)
+
+
+@app.command()
+def contracts(
+    check: Annotated[bool, typer.Option(help="Only tell whether they are fresh.")] = False,
+) -> None:
+    """Write JSON Schema, AsyncAPI and events.md of this code to schemas/generated."""
+    import schemas
+    from shared.contracts import stale, write
+
+    folder = Path(schemas.__file__).parent / "generated"
+    services = [load(name) for name in SERVICES]
+    changed = stale(services, folder) if check else write(services, folder)
+    for name in changed:
+        typer.echo(f"{'stale' if check else 'wrote'} {name}")
+    if check and changed:
+        raise Setup("the generated contracts differ from the code; run `make contracts`")
 
 
 def main() -> None:

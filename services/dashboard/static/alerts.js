@@ -61,6 +61,7 @@ export class Alerts {
     }
     this.quiet.hidden = this.cards.size > 0;
     this.count.textContent = this.cards.size;
+    this.count.hidden = !this.cards.size;
   }
 
   async snapshot(card, attempt) {

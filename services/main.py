@@ -25,6 +25,7 @@ SERVICES: Mapping[str, str] = {
     "vms": "services.vms.service:SERVICE",
     "dashboard": "services.dashboard.service:SERVICE",
     "ingest": "services.ingest.service:SERVICE",
+    "inference": "services.inference.service:SERVICE",
     "notifier": "services.notifier.service:SERVICE",
 }
 
@@ -42,18 +43,18 @@ HOUSE_PORT = 8000
 class Commands(TyperGroup):
     """Imports a service's commands only when they are called, and prints our own errors without a traceback."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Typer's own click
+    def list_commands(self, ctx: Any) -> list[str]:
         """Our own commands, then those of the services."""
         return [*super().list_commands(ctx), *COMMANDS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Typer's own click
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command by name."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         found: Any = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
         return getattr(found, "commands", {}).get(cmd_name) or found
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own click
+    def invoke(self, ctx: Any) -> Any:
         """Run a command; exit code 2 where the set-up is wrong, 1 where the command could not be done."""
         try:
             return super().invoke(ctx)
@@ -217,7 +218,7 @@ def _check_names(configuration: Configuration) -> None:
         configuration.check({name: load(name).settings for name in SERVICES})
 
 
-def _listening(settings: PlatformSettings, place: Any) -> PlatformSettings:  # noqa: ANN401
+def _listening(settings: PlatformSettings, place: Any) -> PlatformSettings:
     return settings.model_copy(
         update={
             "port": place.port,

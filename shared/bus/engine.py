@@ -70,6 +70,7 @@ class Engine:
         self._over = asyncio.Event()
         self._over.set()
         self._budget = 0.0
+        self._leaving = False
 
     async def run(self) -> None:
         """Read and handle until drained or cancelled; cancelling cuts handlers off.
@@ -79,6 +80,7 @@ class Engine:
             Exception: an adapter or a stage's owner failed; it may be called again.
         """
         self._over.clear()
+        self._leaving = False
         self._budget = self._settings.drain
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
@@ -131,7 +133,7 @@ class Engine:
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
         """See `Listener.assigned`: a stateful stage loads first, its partition is paused meanwhile."""
-        for partition in partitions:
+        for partition in () if self._leaving else partitions:
             self._open(partition)
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
@@ -139,7 +141,7 @@ class Engine:
         lanes = [self._lanes[partition] for partition in partitions if partition in self._lanes]
         await self._finish(lanes)
         for lane in lanes:
-            owner = self._sub.owner if lane.sound else None
+            owner, lane.sound = self._sub.owner if lane.sound else None, False
             if owner and (error := await _outcome(owner.revoked(lane.partition))):
                 log.error("not_checkpointed", partition=lane.partition, reason=repr(error))
         await self._commit(lanes)
@@ -179,6 +181,7 @@ class Engine:
         await self._draining.wait()
 
     async def _wind_up(self, jobs: Iterable[asyncio.Task[None]]) -> None:
+        self._leaving = True
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)

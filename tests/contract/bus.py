@@ -174,7 +174,11 @@ async def joined(
 ) -> AsyncIterator[Reader]:
     """A reader of a group."""
     reader = await log.reader(
-        [topic], kind="group", group=group, member=member, listener=listener or Quiet()
+        [topic],
+        kind="group",
+        group=f"{group}-{topic.name}",
+        member=member,
+        listener=listener or Quiet(),
     )
     try:
         yield reader

@@ -63,8 +63,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     scope: Scope = Scope()
     defs: Any = msgspec.field(default_factory=dict)
     group_by: Field | tuple[Field, ...] | None = None
-    cooldown: Duration = Duration(0)
-    merge_gap: Duration = Duration(0)
+    cooldown: Duration = msgspec.field(default_factory=Duration)
+    merge_gap: Duration = msgspec.field(default_factory=Duration)
     actions: tuple[Action, ...] = ()
     verify: Verify = Verify()
     tests: Any = ()

@@ -29,7 +29,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cross: Literal["L2R", "R2L"] | None = None
     count: Annotated[int, Meta(ge=0, le=100)] | None = None
     path: tuple[tuple[Duration, float, float], ...] | None = None
-    lasting: Duration = msgspec.field(name="for", default=Duration(2_000_000))
+    lasting: Duration = msgspec.field(name="for", default_factory=lambda: Duration(2_000_000))
     zone: str = ""
     line: str = ""
     label: str = msgspec.field(name="class", default="")

@@ -38,7 +38,7 @@ class Count(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     n: Annotated[int, Meta(ge=0, le=10_000)]
     zone: str | None = None
     classes: ClassNames = msgspec.field(name="class", default=None)
-    lasting: Duration = msgspec.field(name="for", default=Duration(0))
+    lasting: Duration = msgspec.field(name="for", default_factory=Duration)
     anchor: str = FOOT
 
     def bind(self, scene: Scene, path: str) -> FrameLeaf:

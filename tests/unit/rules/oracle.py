@@ -1,6 +1,7 @@
 """A second, naive reading of `camrule/v1`: whole tracks at once, numpy, float-free times, nothing shared with ours."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def crosses(rule: str, paths: list[Path], line: Line, way: str) -> list[Fired]:
         for stretch in _stretches(path):
             runs = _runs(stretch, line)
             undecided = False
-            for before, run in zip(runs, runs[1:], strict=False):
+            for before, run in pairwise(runs):
                 through = not undecided and _through(stretch, before, run, line)
                 settled = _settled(stretch, run, line)
                 undecided = through and settled is None

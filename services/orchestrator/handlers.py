@@ -1,0 +1,207 @@
+"""Events in, effects out: detections through the stage, cameras into plans, rules into knowledge.
+
+High-rate facts are said directly; incidents, alerts, their rows and the checkpoint stand in one transaction. A
+crash between the two says the facts of the replayed second once more, under the same ids.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from schemas import topics
+from schemas.events.alert_raised import AlertRaised
+from schemas.events.camera_configured import CameraConfigured
+from schemas.events.incident_changes import IncidentMoved, IncidentOpened
+from schemas.events.rule_defined import RuleDefined
+from services.orchestrator import store
+from services.orchestrator.domain import plan
+from services.orchestrator.stage import CameraStage, Effects
+from shared.ids import derived
+
+if TYPE_CHECKING:
+    from schemas.event import Envelope, Event
+    from services.orchestrator.knowledge import Knowledge
+    from shared.bus.port import Batch, Partition, Publisher
+    from shared.clock import Clock
+    from shared.db.checkpoints import Checkpoints
+    from shared.db.engine import Database
+    from shared.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+GROUP = "orchestrator"
+
+
+class DetectionHandler:
+    """Runs a stage per partition and applies what it says; owns the stages' state."""
+
+    def __init__(
+        self,
+        database: Database,
+        checkpoints: Checkpoints,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        knowledge: Knowledge,
+        metrics: Metrics,
+        interval_s: float,
+    ) -> None:
+        self._database = database
+        self._checkpoints = checkpoints
+        self._publisher = publisher
+        self._clock = clock
+        self._knowledge = knowledge
+        self._metrics = metrics
+        self._interval = interval_s
+        self._lanes: dict[Partition, _Lane] = {}
+
+    async def assigned(self, partition: Partition) -> None:
+        """Load the partition's stage as of its stored position."""
+        stage = CameraStage(self._knowledge)
+        state = await self._checkpoints.state(GROUP, partition)
+        if state is not None:
+            stage.load(state)
+        self._lanes[partition] = _Lane(stage, self._clock.monotonic())
+
+    async def revoked(self, partition: Partition) -> None:
+        """Checkpoint what was done since the last one, then forget."""
+        lane = self._lanes.pop(partition, None)
+        if lane is not None and lane.next_offset is not None:
+            await self._save(partition, lane, lane.next_offset, [])
+
+    async def __call__(self, batch: Batch) -> None:
+        """Take a batch through the stage, in order.
+
+        Raises:
+            Poison: an event cannot be digested.
+            CommitRefused: another process has gone on with this partition.
+        """
+        lane = self._lanes[batch.partition]
+        effects, started = Effects(), self._clock.monotonic()
+        for envelope in batch.envelopes:
+            effects.add(lane.stage.handle(envelope, now=self._clock.now()))
+        self._measure(batch, lane, effects, self._clock.monotonic() - started)
+        await self._publisher.publish(effects.fast)
+        lane.next_offset = batch.next_offset
+        if effects.incidents or self._clock.monotonic() - lane.saved >= self._interval:
+            await self._save(batch.partition, lane, batch.next_offset, effects.incidents)
+
+    async def _save(
+        self, partition: Partition, lane: _Lane, next_offset: int, said: list[Envelope]
+    ) -> None:
+        """Rows, outbox and checkpoint together."""
+        async with self._database.transaction() as tx:
+            await store.apply(tx, said)
+            await tx.add(said)
+            state = lane.stage.dump()
+            await self._checkpoints.save(tx, GROUP, partition, next_offset, state)
+        lane.saved, lane.next_offset = self._clock.monotonic(), None
+
+    def _measure(self, batch: Batch, lane: _Lane, effects: Effects, seconds: float) -> None:
+        """Metrics, and log lines for what a person may want to know."""
+        keys = {envelope.key for envelope in batch.envelopes}
+        for camera in keys:
+            self._metrics.rule_seconds.labels(camera).observe(seconds / len(keys))
+            self._metrics.tracks_live.labels(camera).set(lane.stage.tracks(camera))
+        for envelope in effects.incidents:
+            self._count(envelope.event)
+        for gap in effects.gaps:
+            log.warning(
+                "coverage_gap", camera=gap.camera, rule=gap.rule, since=gap.since, until=gap.until
+            )
+
+    def _count(self, event: Event | None) -> None:
+        if isinstance(event, IncidentOpened):
+            self._metrics.incidents.labels(event.camera, event.severity).inc()
+        elif isinstance(event, IncidentMoved):
+            self._metrics.incident_moves.labels(event.target).inc()
+        elif isinstance(event, AlertRaised):
+            self._metrics.alerts.labels(event.severity).inc()
+            latency = max(0, event.raised_at - event.matched_at) / 1_000_000
+            self._metrics.alert_latency.labels(event.severity).observe(latency)
+
+
+class _Lane:
+    """A partition in work: its stage, when it was saved, and the offset that is not saved yet."""
+
+    def __init__(self, stage: CameraStage, saved: float) -> None:
+        self.stage = stage
+        self.saved = saved
+        self.next_offset: int | None = None
+
+
+class CameraHandler:
+    """Keeps every version of every camera's document, and says the plan that follows from it."""
+
+    def __init__(self, database: Database, publisher: Publisher, knowledge: Knowledge) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._knowledge = knowledge
+
+    async def __call__(self, batch: Batch) -> None:
+        """Follow the documents of the topic `cameras`."""
+        for envelope in batch.envelopes:
+            if isinstance(envelope.event, CameraConfigured):
+                await self._configured(envelope.event, envelope)
+            elif envelope.event is None:
+                await self._plan(envelope.key, None, envelope)
+
+    async def _configured(self, camera: CameraConfigured, cause: Envelope) -> None:
+        async with self._database.transaction() as tx:
+            await store.add_camera(tx, camera)
+        self._knowledge.configure(camera)
+        await self._plan(camera.camera, camera, cause)
+
+    async def _plan(self, key: str, camera: CameraConfigured | None, cause: Envelope) -> None:
+        """Say a plan that differs from what was last said: versions are not said twice after a restart."""
+        decided = plan(camera) if camera is not None else None
+        content = b"" if decided is None else msgspec.json.encode(decided)
+        async with self._database.transaction() as tx:
+            last = await store.planned(tx, key)
+            if last == content or (last is None and decided is None):
+                return
+            await store.keep_plan(tx, key, content)
+            if decided is None:
+                await tx.add([self._publisher.tombstone(topics.PLANS, key)])
+                return
+            id = derived(f"{key}/{decided.plan_version}", decided.type)
+            await tx.add([self._publisher.mint(decided, id=id, cause=cause)])
+
+
+class RuleHandler:
+    """Tells the stage of rules that another process changed; our own are known when they are saved."""
+
+    def __init__(self, database: Database, knowledge: Knowledge) -> None:
+        self._database = database
+        self._knowledge = knowledge
+
+    async def __call__(self, batch: Batch) -> None:
+        """Follow the documents of the topic `rules`; a removal's time stands in the database."""
+        for envelope in batch.envelopes:
+            if isinstance(envelope.event, RuleDefined):
+                self._knowledge.define(envelope.event)
+            elif envelope.event is None:
+                async with self._database.read() as reader:
+                    for row in await store.newest_rules(reader, envelope.key):
+                        tell(self._knowledge, row)
+
+
+def tell(knowledge: Knowledge, row: store.RuleRow) -> None:
+    """Tell the stage of a stored revision."""
+    if row.document is None:
+        knowledge.remove(row.rule, row.revision, row.effective_at)
+        return
+    knowledge.define(
+        RuleDefined(
+            rule=row.rule,
+            revision=row.revision,
+            rule_version=row.rule_version,
+            rule_hash=row.rule_hash,
+            document=row.document,
+            effective_at=row.effective_at,
+            author=row.author,
+        )
+    )

@@ -1,0 +1,85 @@
+"""What is allowed and still worth saying about a rule."""
+
+from collections.abc import Mapping
+
+from shared.rules.conditions import positives
+from shared.rules.document import Rule
+from shared.rules.errors import Problem, problem
+from shared.rules.plan import Plan
+from shared.rules.scene import Scene
+
+
+def warnings(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
+    """Warnings about a rule that loads; `scenes` are the cameras that are known."""
+    found = [*_about_itself(rule), *_about_cameras(rule, scenes)]
+    if not rule.tests:
+        found.append(
+            problem(
+                "$.tests",
+                [],
+                "the rule has no test",
+                "add tests: [{dwell: 45.1s, fires: true}], so that a change cannot break it unseen",
+            )
+        )
+    return found
+
+
+def _about_itself(rule: Rule) -> list[Problem]:
+    head, found = rule.head, []
+    if not list(positives(rule.match)):
+        found.append(
+            problem(
+                "$.match",
+                "only negations",
+                "the rule fires for whatever does nothing of it",
+                "join it with what must be there, e.g. enter or count",
+            )
+        )
+    if head.level in ("low", "info"):
+        found.append(
+            problem(
+                "$.level",
+                head.level,
+                "incidents of this level are listed and not delivered",
+                "use medium or above where somebody must be told",
+            )
+        )
+    if head.verify.policy in ("hold", "demote"):
+        found.append(
+            problem(
+                "$.verify.policy",
+                head.verify.policy,
+                "no verifier is configured: alerts go out at once, unchanged",
+                "nothing to do; it takes effect once there is one",
+            )
+        )
+    if head.status in ("draft", "deprecated"):
+        found.append(
+            problem(
+                "$.status",
+                head.status,
+                "rules of this status are not evaluated",
+                "use shadow, test or stable",
+            )
+        )
+    return found
+
+
+def _about_cameras(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
+    wanted = rule.head.scope.cameras
+    found = [
+        problem("$.scope.cameras", name, "there is no such camera", "add it, or correct the name")
+        for name in wanted
+        if name not in scenes
+    ]
+    refused = {
+        name: Plan(scene, [rule]).refused.get(rule.id, ())
+        for name, scene in scenes.items()
+        if rule.covers(name)
+    }
+    fits = [name for name, problems in refused.items() if not problems]
+    if wanted:
+        found += [one for name in wanted for one in refused.get(name, ())]
+    elif scenes and not fits:
+        found += next(iter(refused.values()), ())
+    return found

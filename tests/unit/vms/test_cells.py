@@ -45,6 +45,6 @@ def test_other_values_stay_what_they_are(value: object, shown: object) -> None:
 
 
 def test_lines_can_be_read_back() -> None:
-    rows = [{"a": 'x,"y"\nz', "b": 1.5, "c": [1, 2]}, {"a": "ü"}]
+    rows: list[dict[str, object]] = [{"a": 'x,"y"\nz', "b": 1.5, "c": [1, 2]}, {"a": "ü"}]
     text = csv_lines(("a", "b", "c"), rows).decode()
     assert list(csv.reader(io.StringIO(text))) == [['x,"y"\nz', "1.5", "[1,2]"], ["ü", "", ""]]

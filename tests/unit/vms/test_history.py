@@ -148,7 +148,7 @@ class TestPages:
     async def test_bad_questions_are_refused(self, seen: Rig) -> None:
         passed = []
         for query in self.BAD:
-            answer = await seen.api.get("/api/v1/detections", params=query)  # type: ignore[arg-type]
+            answer = await seen.api.get("/api/v1/detections", params=query)
             if answer.status_code != 422 or not answer.json()["detail"]:
                 passed.append((query, answer.status_code))
         assert passed == []

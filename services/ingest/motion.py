@@ -64,12 +64,12 @@ class Motion:
         seconds = max(0.0, (offset - self._at) / 1_000_000)
         self._at = offset
         away = grey - self._background
+        if (np.abs(away) > CHANGED).mean() > LIGHTNING:
+            self._background = grey
+            return ()
         # Dusk and clouds move the whole picture a little; they are no motion.
         away -= np.float32(np.median(away))
         changed = (np.abs(away) > CHANGED) & self._counts
-        if changed.mean() > LIGHTNING:
-            self._background = grey
-            return ()
         self._learn(grey, changed, seconds)
         return self._regions(changed)
 

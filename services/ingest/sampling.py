@@ -12,7 +12,8 @@ class Sampler:
     def __init__(self, rate: float, fps: float) -> None:
         self.period = round(1_000_000 / (min(rate, fps) if fps else rate))
         self._every = bool(fps) and rate >= ALL * fps
-        self._slack = self.period // 10
+        # A picture may come this early: jitter, but never a whole picture of the source.
+        self._slack = min(self.period // 10, round(500_000 / fps) if fps else self.period)
         self._due = 0
 
     def take(self, offset: int) -> bool:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import pytest
+from sqlalchemy import select
 
 from schemas.event import Envelope, Event, Picture, Topic
 from schemas.events.camera_configured import CameraConfigured, Detect, Mask
@@ -22,15 +24,20 @@ from services.ingest.settings import IngestSettings
 from services.ingest.streams import Studio
 from shared.bus.port import Batch, Partition
 from shared.clock import SystemClock
-from shared.db.engine import Database
+from shared.db.base import OUTBOX
 from shared.db.sqlite import open_sqlite
 from shared.metrics import Metrics
 from shared.security.camera_login import CameraLogin, seal_login
 from shared.security.egress import Egress
 from shared.security.envelope import SecretBox
+from shared.settings import Network
+
+if TYPE_CHECKING:
+    from shared.db.engine import Database
 
 AnEvent = TypeVar("AnEvent", bound=Event)
 FAST = IngestSettings(open_timeout=4, read_timeout=2, lease=3)
+LOOPBACK = (ip_network("127.0.0.0/8"),)
 BOX = SecretBox([bytes(32)])
 
 
@@ -98,7 +105,9 @@ class Ingest:
     async def configure(self, **fields: Any) -> CameraConfigured:
         """Publish a camera document, as vms would."""
         document = camera(**fields)
-        await self._hand_in(Envelope(id="d", source="t", topic="cameras", key=document.camera, event=document))
+        await self._hand_in(
+            Envelope(id="d", source="t", topic="cameras", key=document.camera, event=document)
+        )
         return document
 
     async def remove(self, name: str) -> None:
@@ -115,15 +124,13 @@ class Ingest:
 
     async def states(self, name: str = "yard") -> list[str]:
         """Every state that was put in the outbox for a camera, in order."""
-        from sqlalchemy import select
-
-        from shared.db.base import OUTBOX
-
         async with self.studio.database.read() as reader:
             rows = await reader.execute(select(OUTBOX.c.value, OUTBOX.c.key).order_by(OUTBOX.c.id))
-            import msgspec
-
-            events = [msgspec.json.decode(row.value, type=CameraStatusChanged) for row in rows if row.key == name]
+            events = [
+                msgspec.json.decode(row.value, type=CameraStatusChanged)
+                for row in rows
+                if row.key == name
+            ]
         return [event.state for event in events]
 
     async def _hand_in(self, envelope: Envelope) -> None:
@@ -162,7 +169,11 @@ def camera(
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, settings: IngestSettings = FAST, instance: str = "one", chance: float = 0.0
+    folder: Path,
+    *,
+    settings: IngestSettings = FAST,
+    instance: str = "one",
+    nets: Sequence[Network] = LOOPBACK,
 ) -> AsyncIterator[Ingest]:
     """A running ingest on the database in `folder`; entered again it is a restart."""
     clock = SystemClock()
@@ -178,7 +189,7 @@ async def running(
         )
         hosts = Hosts(per_process=4, memory_mb=4096)
         stack.push_async_callback(hosts.close)
-        egress = Egress(camera_nets=[ip_network("127.0.0.0/8")])
+        egress = Egress(camera_nets=nets)
         leases = CameraLeases(database, clock, instance, settings.lease, cameras.marks)
         studio = Studio(
             hosts=hosts,
@@ -188,7 +199,7 @@ async def running(
             publisher=said,
             clock=clock,
             metrics=Metrics(),
-            chance=lambda: chance,
+            chance=lambda: 0.0,
             patience=settings.read_timeout,
         )
         jobs = [asyncio.create_task(cameras.follow(studio)), asyncio.create_task(leases.keep())]

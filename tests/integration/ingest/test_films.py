@@ -110,8 +110,16 @@ async def test_another_size_in_the_middle_is_another_epoch(ingest: Ingest, tmp_p
         (tmp_path / f"{number}.png").write_bytes(images.encode(picture))
     await ingest.configure(url=f"images://{tmp_path}?rate=max", rate=10.0)
     await ingest.said.until(lambda: ingest.state() == "ended")
-    assert [(mark.epoch, mark.width) for mark in ingest.said.of(StreamOpened)] == [(1, 320), (2, 480)]
-    assert [(frame.epoch, frame.seq) for frame in ingest.said.frames()] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert [(mark.epoch, mark.width) for mark in ingest.said.of(StreamOpened)] == [
+        (1, 320),
+        (2, 480),
+    ]
+    assert [(frame.epoch, frame.seq) for frame in ingest.said.frames()] == [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +128,10 @@ async def test_another_size_in_the_middle_is_another_epoch(ingest: Ingest, tmp_p
         (None, "no such file"),
         (b"", "empty (0 bytes)"),
         (b"this is no film, it is a letter\n" * 100, "cannot be read as video"),
-        (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", "read"),
+        (
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",
+            "read",
+        ),
     ],
 )
 async def test_what_is_no_film_is_named(

@@ -55,23 +55,24 @@ async def start(platform: ServicePlatform, settings: InferenceSettings) -> Async
 
     try:
         yield Running(
-            subscriptions=[
-                Subscription(topics=(topics.FRAMES,), group=GROUP, handler=frames, owner=frames),
-                Subscription(
-                    topics=(topics.PLANS,), group=f"{GROUP}-plans", kind="table", handler=plans
-                ),
-                Subscription(
-                    topics=(topics.INCIDENTS,),
-                    group=f"{GROUP}-snapshots",
-                    kind="tail",
-                    handler=snapshots,
-                ),
-            ],
+            subscriptions=_subscriptions(frames, plans, snapshots),
             jobs={"lanes": lanes.run, "outlet": outlet.run, "models": detectors.run},
             checks={"model": model, "looking": looking},
         )
     finally:
         pools.close()
+
+
+def _subscriptions(
+    frames: FrameHandler, plans: PlanHandler, snapshots: SnapshotHandler
+) -> list[Subscription]:
+    return [
+        Subscription(topics=(topics.FRAMES,), group=GROUP, handler=frames, owner=frames),
+        Subscription(topics=(topics.PLANS,), group=f"{GROUP}-plans", kind="table", handler=plans),
+        Subscription(
+            topics=(topics.INCIDENTS,), group=f"{GROUP}-snapshots", kind="tail", handler=snapshots
+        ),
+    ]
 
 
 def options(settings: InferenceSettings) -> Options:

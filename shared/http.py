@@ -87,10 +87,9 @@ class Application(FastAPI):
     """A FastAPI app whose every answer, that to an unforeseen error included, passes the boundary."""
 
     def __init__(self, metrics: Metrics, *, body_limit: int, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
-        super().__init__(
-            openapi_url=None, docs_url=None, redoc_url=None, max_body_size=body_limit, **options
-        )
+        super().__init__(openapi_url=None, docs_url=None, redoc_url=None, **options)
         self.metrics = metrics
+        self.body_limit = body_limit
         self.add_exception_handler(errors.VantageError, _ours)
         self.add_exception_handler(RequestValidationError, _validation)
         self.add_exception_handler(HTTPException, _http)
@@ -98,7 +97,7 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's layers inside ours."""
-        return Boundary(super().build_middleware_stack(), self.metrics)
+        return Boundary(super().build_middleware_stack(), self.metrics, self.body_limit)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -163,9 +162,10 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 class Boundary:
     """Outermost layer: trace and request id, the log line, the metrics, the headers, refused content types."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, body_limit: int) -> None:
         self._app = app
         self._metrics = metrics
+        self._body_limit = body_limit
         self._log = structlog.get_logger().bind(component="http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -188,8 +188,9 @@ class Boundary:
         answer = _Answer(send)
         began = time.perf_counter()
         try:
-            refusal = _refusal(scope["method"], headers)
-            await (refusal or self._app)(scope, receive, answer.send)
+            refusal = _refusal(scope["method"], headers, self._body_limit)
+            served = refusal or self._app
+            await served(scope, _limited(receive, self._body_limit), answer.send)
         finally:
             self._count(scope, answer.status, time.perf_counter() - began)
 
@@ -229,11 +230,33 @@ class _Answer:
         await self._send(message)
 
 
-def _refusal(method: str, headers: Mapping[str, str]) -> Problem | None:
+def _refusal(method: str, headers: Mapping[str, str], body_limit: int) -> Problem | None:
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > body_limit:
+        return Problem(413, "too_large", _too_large(body_limit))
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if method not in ("GET", "HEAD", "OPTIONS") and kind in _TEXTS:
         return Problem(415, "unsupported_media_type", f"{kind} is not taken here; send JSON")
     return None
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """The body as it comes, up to the limit: its length need not have been told."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise HTTPException(413, _too_large(limit))
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> str:
+    return f"the body is larger than {limit} bytes (VANTAGE_BODY_LIMIT)"
 
 
 def client_address(connection: HTTPConnection) -> str:

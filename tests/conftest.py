@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
 
 pytest_plugins = ["tests.engines.fixtures"]
@@ -15,6 +16,11 @@ LOCAL_NAMES = {"localhost", "", None}
 def pytest_configure() -> None:
     """From here on a connection or look-up that leaves the machine fails as if the network were down."""
     sys.addaudithook(_stay_here)
+    # The default prints local variables of every frame: 20 s for one traceback.
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, renderer])
 
 
 def _stay_here(event: str, arguments: tuple[object, ...]) -> None:

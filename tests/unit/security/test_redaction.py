@@ -19,12 +19,12 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
 def sink() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    before, level, before_structlog = root.handlers[:], root.level, structlog.get_config()
     telemetry.configure(level="DEBUG", stream=stream, instance="main")
     yield stream
     root.handlers[:] = before
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before_structlog)
 
 
 @pytest.mark.parametrize(

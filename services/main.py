@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SERVICES: Mapping[str, str] = {
     "gateway": "services.gateway.service:SERVICE",
     "vms": "services.vms.service:SERVICE",
+    "orchestrator": "services.orchestrator.service:SERVICE",
     "dashboard": "services.dashboard.service:SERVICE",
     "ingest": "services.ingest.service:SERVICE",
     "inference": "services.inference.service:SERVICE",
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "client": "services.gateway.cli",
     "notify": "services.notifier.cli",
     "camera": "services.vms.cli",
+    "rule": "services.orchestrator.cli",
 }
 
 HOUSE_PORT = 8000

@@ -16,6 +16,7 @@ from shared.rules.checkpoint import (
 )
 from shared.rules.document import Rule
 from shared.rules.emission import Emission
+from shared.rules.errors import Problem
 from shared.rules.follower import Follower, TrackState
 from shared.rules.health import Health
 from shared.rules.plan import CompiledRule, Plan
@@ -51,7 +52,7 @@ class Evaluator:
         self._compile(NEVER)
 
     @property
-    def refused(self) -> Mapping[str, tuple[object, ...]]:
+    def refused(self) -> Mapping[str, tuple[Problem, ...]]:
         """Rules that do not fit this camera now, each with its problems."""
         return self._plan.refused
 

@@ -1,0 +1,116 @@
+"""How the orchestrator starts: its objects, made by hand."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from schemas import topics
+from services.orchestrator import store
+from services.orchestrator.api import make_router
+from services.orchestrator.handlers import (
+    GROUP,
+    CameraHandler,
+    DetectionHandler,
+    RuleHandler,
+    tell,
+)
+from services.orchestrator.incidents import Incidents
+from services.orchestrator.knowledge import Knowledge
+from services.orchestrator.rules import Rules
+from services.orchestrator.settings import OrchestratorSettings
+from shared.bus.port import Subscription
+from shared.db.checkpoints import Checkpoints
+from shared.service import Health, Running, Service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.db.engine import Database
+    from shared.platform import ServicePlatform
+
+
+@asynccontextmanager
+async def start(
+    platform: ServicePlatform, settings: OrchestratorSettings
+) -> AsyncIterator[Running]:
+    """Remember all versions of cameras and rules, then follow the detections from the stored position."""
+    database, publisher, clock = platform.database, platform.publisher, platform.clock
+    knowledge = await remember(database)
+    checkpoints = Checkpoints(database)
+    detections = DetectionHandler(
+        database,
+        checkpoints,
+        publisher,
+        clock,
+        knowledge=knowledge,
+        metrics=platform.metrics,
+        interval_s=settings.checkpoint_s,
+    )
+    incidents = Incidents(database, publisher, clock, platform.metrics)
+
+    async def check_rules() -> Health:
+        if knowledge.broken:
+            names = ", ".join(sorted(knowledge.broken))
+            return Health(status="degraded", reason=f"rules that cannot be read: {names}")
+        return Health(status="healthy")
+
+    async def expiry() -> None:
+        await incidents.keep_expiring(settings.expire_days, settings.expire_every_s)
+
+    yield Running(
+        router=make_router(Rules(database, publisher, clock, knowledge), incidents, clock),
+        subscriptions=[
+            Subscription(
+                topics=(topics.DETECTIONS,),
+                group=GROUP,
+                handler=detections,
+                positions=checkpoints,
+                owner=detections,
+            ),
+            Subscription(
+                topics=(topics.CAMERAS,),
+                group=f"{GROUP}-cameras",
+                kind="table",
+                handler=CameraHandler(database, publisher, knowledge),
+            ),
+            Subscription(
+                topics=(topics.RULES,),
+                group=f"{GROUP}-rules",
+                kind="table",
+                handler=RuleHandler(database, knowledge),
+            ),
+        ],
+        jobs={"expiry": expiry},
+        checks={"rules": check_rules},
+    )
+
+
+async def remember(database: Database) -> Knowledge:
+    """Every version of every camera and rule that the database holds."""
+    knowledge = Knowledge()
+    async with database.read() as reader:
+        for camera in await store.known_cameras(reader):
+            knowledge.configure(camera)
+        for row in await store.rule_history(reader):
+            tell(knowledge, row)
+    return knowledge
+
+
+SERVICE = Service(
+    name="orchestrator",
+    port=8002,
+    settings=OrchestratorSettings,
+    start=start,
+    consumes=(topics.DETECTIONS, topics.CAMERAS, topics.RULES),
+    produces=(
+        topics.PLANS,
+        topics.TRACKS,
+        topics.TRACKS_LIVE,
+        topics.RULES,
+        topics.INCIDENTS,
+        topics.ALERTS,
+    ),
+    migrations="services.orchestrator.migrations",
+    description="Says what is looked for, tracks, evaluates rules, and takes incidents through their states.",
+)

@@ -15,7 +15,7 @@ WRITE = [Depends(require("cameras:write"))]
 
 
 def camera_routes(router: APIRouter, desk: Cameras) -> None:
-    """Add the routes."""
+    """Add the routes of cameras."""
 
     @router.get("/cameras", dependencies=READ, tags=["cameras"])
     async def list_cameras() -> dict[str, Any]:
@@ -45,6 +45,10 @@ def camera_routes(router: APIRouter, desk: Cameras) -> None:
         """Remove a camera; its history stays until it expires."""
         await desk.remove(camera)
         return Response(status_code=204)
+
+
+def site_routes(router: APIRouter, desk: Cameras) -> None:
+    """Add the routes of the site."""
 
     @router.get("/site", dependencies=READ, tags=["site"])
     async def show_site() -> dict[str, Any]:

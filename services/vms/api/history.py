@@ -112,7 +112,7 @@ class History:
 
 
 def history_routes(router: APIRouter, desk: History) -> None:
-    """Add the routes."""
+    """Add the routes of facts by filter."""
 
     @router.get("/detections", dependencies=EVENTS, tags=["history"])
     async def list_detections(window: Annotated[Window, Query()]) -> Response:
@@ -133,6 +133,10 @@ def history_routes(router: APIRouter, desk: History) -> None:
     async def list_alerts(window: Annotated[AlertWindow, Query()]) -> Response:
         """Alerts, newest match first."""
         return await desk.answer(ALERT_KIND, window)
+
+
+def incident_routes(router: APIRouter, desk: History) -> None:
+    """Add the routes of one incident, and of the cameras' states."""
 
     @router.get("/incidents/{incident}", dependencies=EVENTS, tags=["history"])
     async def show_incident(incident: IncidentId) -> dict[str, Any]:

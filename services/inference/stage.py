@@ -70,7 +70,8 @@ class DetectStage:
     def finish(self, look: Look, found: Sequence[Detection]) -> Envelope:
         """Say what was seen."""
         camera = self._camera(look.event.camera)
-        camera.gate.looked(look.event.captured_at, look.glance, [seen.box for seen in found])
+        if not look.plan.every_frame:
+            camera.gate.looked(look.event.captured_at, look.glance, [seen.box for seen in found])
         period = camera.expected(look.plan)
         return self._say(look.envelope, _made(look.event, period, look=look, found=found))
 

@@ -9,21 +9,24 @@ from services.ingest.domain import Times
 if TYPE_CHECKING:
     from services.ingest.announcer import Announcer
     from services.ingest.hosts import Picture, Session
+    from services.ingest.store import Stream
     from services.ingest.wire import Opened, Passed
     from shared.metrics import Metrics
 
 
 class Epoch:
-    """An epoch that is open. `number` was stored before this came to be."""
+    """An epoch that is open. `row` was stored, and its `number` given, before this came to be."""
 
-    def __init__(self, number: int, lease: int, opened: Opened, opened_at: int) -> None:
+    def __init__(self, row: Stream, number: int, opened: Opened, session: Session) -> None:
         self.number = number
-        self.lease = lease
+        self.lease = row.lease
         self.opened = opened
         self.position = opened.position
         self.sent = 0
-        self._times = Times(opened_at)
+        self._times = Times(row.opened_at)
         self._missed = self._at_reader = 0
+        self._session = session
+        self._dropped_before = session.dropped
         self._read = self._read_before = 0
 
     @property
@@ -57,9 +60,10 @@ class Epoch:
         beats = tuple(self._times.beats(self.opened_at + passed.offset))
         await says.alive(self.number, self.lease, beats)
 
-    def dropped(self, session: Session | None) -> int:
+    @property
+    def dropped(self) -> int:
         """Pictures that were due and never became frames."""
-        return self._missed + self._at_reader + (session.dropped if session else 0)
+        return self._missed + self._at_reader + self._session.dropped - self._dropped_before
 
     def rate(self, seconds: float) -> float:
         """Pictures a second read since the last time this was asked, `seconds` ago."""

@@ -29,45 +29,45 @@ if TYPE_CHECKING:
 async def start(platform: ServicePlatform, settings: IngestSettings) -> AsyncIterator[Running]:
     """Wire camera documents to streams, and streams to reader processes."""
     cameras = Cameras()
-    hosts = Hosts(per_process=settings.cameras_per_reader, memory_mb=settings.reader_memory)
-    orders = Orders(platform.egress, platform.secrets, settings)
-    leases = CameraLeases(
-        platform.database, platform.clock, platform.instance, settings.lease, cameras.marks
-    )
-    studio = Studio(
-        hosts=hosts,
-        orders=orders,
-        leases=leases,
-        database=platform.database,
-        publisher=platform.publisher,
-        clock=platform.clock,
-        metrics=platform.metrics,
-        chance=random.random,
-        patience=settings.read_timeout,
-    )
+    studio = _studio(platform, settings, cameras)
+
+    async def drain() -> None:
+        await studio.leases.turn(renew=False)
+        await cameras.stop()
+
     table = Subscription(
         topics=(topics.CAMERAS,), group="ingest-cameras", kind="table", handler=cameras
     )
-
-    async def drain() -> None:
-        await leases.turn(renew=False)
-        await cameras.stop()
-
     try:
         yield Running(
-            router=make_router(Probes(orders, settings)),
+            router=make_router(Probes(studio.orders, settings)),
             subscriptions=[table],
             jobs={
                 "cameras": partial(cameras.follow, studio),
                 "figures": partial(cameras.tell, studio),
-                "leases": leases.keep,
+                "leases": studio.leases.keep,
             },
             checks={"cameras": cameras.check},
             drain=drain,
         )
     finally:
         await cameras.stop()
-        await hosts.close()
+        await studio.hosts.close()
+
+
+def _studio(platform: ServicePlatform, settings: IngestSettings, cameras: Cameras) -> Studio:
+    database, clock = platform.database, platform.clock
+    return Studio(
+        hosts=Hosts(per_process=settings.cameras_per_reader, memory_mb=settings.reader_memory),
+        orders=Orders(platform.egress, platform.secrets, settings),
+        leases=CameraLeases(database, clock, platform.instance, settings.lease, cameras.marks),
+        database=database,
+        publisher=platform.publisher,
+        clock=clock,
+        metrics=platform.metrics,
+        chance=random.random,
+        patience=settings.read_timeout,
+    )
 
 
 SERVICE = Service(

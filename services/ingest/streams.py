@@ -76,6 +76,7 @@ class Stream:
         self._session: Session | None = None
         self._attempts = Attempts()
         self._epoch: Epoch | None = None  # the open one
+        self._past: Epoch | None = None  # the one before
         self._number = 0  # of the newest epoch
         self._last_at = -1
         self._position = 0
@@ -196,7 +197,7 @@ class Stream:
                 self._studio.hosts.suspect(session)
                 return Trouble("timeout", f"nothing came for {quiet:.0f} s")
             if isinstance(item, Opened):
-                await self._begin(item, lease)
+                await self._begin(item, lease, session)
                 quiet = (self._studio.patience if item.live else WAITING_S) + GRACE_S
             elif isinstance(item, Picture) and self._epoch is not None:
                 await self._epoch.show(item, self._says, self._studio.metrics)
@@ -205,7 +206,7 @@ class Stream:
             else:
                 return Trouble(item.kind, item.reason) if isinstance(item, Failed) else None
 
-    async def _begin(self, opened: Opened, lease: Lease) -> None:
+    async def _begin(self, opened: Opened, lease: Lease, session: Session) -> None:
         """A new epoch: stored first, then said."""
         clock = self._studio.clock
         last_at = self._epoch.last_at if self._epoch else self._last_at
@@ -224,7 +225,7 @@ class Stream:
         async with self._studio.database.transaction() as tx:
             await fence(tx, lease)
             self._number = await store.begin(tx, row)
-        self._epoch = Epoch(self._number, lease.generation, opened, opened_at)
+        self._epoch = Epoch(row, self._number, opened, session)
         await self._says.opened(self._epoch)
         await self.become("online")
 
@@ -236,6 +237,7 @@ class Stream:
         epoch, self._epoch = self._epoch, None
         if epoch is None:
             return None
+        self._past = epoch
         self._last_at, self._position = epoch.last_at, epoch.position
         return epoch.last_at - epoch.opened_at
 
@@ -271,7 +273,7 @@ class Stream:
         return verdict.delay_s
 
     def _status(self, fps: float = 0.0) -> Envelope:
-        epoch = self._epoch
+        epoch = self._epoch or self._past
         return self._says.status(
             self.state,
             self.reason,
@@ -281,7 +283,7 @@ class Stream:
             height=epoch.opened.height if epoch else 0,
             fps=fps,
             sent=epoch.sent if epoch else 0,
-            dropped=epoch.dropped(self._session) if epoch else 0,
+            dropped=epoch.dropped if epoch else 0,
             attempt=self._attempts.failed,
         )
 

@@ -27,18 +27,20 @@ class MotionModel(msgspec.Struct, frozen=True, kw_only=True):
     """Standard deviation of a detected centre."""
     size_error: float = 0.05
     """Standard deviation of a detected width and height."""
-    place_push: float = 0.7
+    place_push: float = 0.75
     """Random change of velocity within one second."""
     size_push: float = 0.5
     """Random change of the growth of width and height within one second."""
-    first_speed: float = 2.0
+    first_speed: float = 1.5
     """Standard deviation of the velocity of a new track."""
-    first_growth: float = 0.5
+    first_growth: float = 0.4
     """Standard deviation of the growth of a new track."""
-    place_memory: float = 4.0
+    place_memory: float = 5.0
     """Seconds in which the velocity of a track that is not seen falls to 1/e."""
-    size_memory: float = 2.0
+    size_memory: float = 0.75
     """Seconds in which its growth falls to 1/e."""
+    cruise_memory: float = 0.5
+    """Seconds over which the velocity is averaged that a track goes on with when it is missed."""
 
 
 class Motion:
@@ -46,6 +48,7 @@ class Motion:
 
     The second index is value, velocity, variance of the value, covariance, variance of the
     velocity; the third is centre x, centre y, width, height, in pixels and pixels a second.
+    `cruise` [N, 3] is the fading sum of a track's velocity x and y and of their weights.
     """
 
     def __init__(self, model: MotionModel) -> None:
@@ -53,7 +56,9 @@ class Motion:
         self._push = _per_axis(model.place_push, model.size_push)
         self._first = _per_axis(model.first_speed, model.first_growth)
         self._memory = (model.place_memory, model.size_memory)
+        self._cruise_memory = model.cruise_memory
         self.beliefs: FloatArray = np.zeros((0, 5, 4))
+        self.cruise: FloatArray = np.zeros((0, 3))
 
     def boxes(self) -> FloatArray:
         """The believed boxes as `ltrb`, [N, 4]."""
@@ -79,9 +84,17 @@ class Motion:
         """Put the chosen tracks (mask [N]) to rest at earlier `values` [N, 4] of theirs."""
         self.beliefs[rows, 0] = values[rows]
         self.beliefs[rows, 1] = 0.0
+        self.cruise[rows] = 0.0
 
-    def correct(self, rows: list[int], ltrb: FloatArray) -> None:
-        """Take in what was seen of some tracks: one box of `ltrb` for each of `rows`."""
+    def coast(self, rows: list[int], seconds: float) -> None:
+        """Let tracks that were seen `seconds` ago, and not now, go on at their average velocity."""
+        average = self.cruise[rows, :2] / self.cruise[rows, 2:]
+        change = average - self.beliefs[rows, 1, :2]
+        self.beliefs[rows, 0, :2] += change * seconds
+        self.beliefs[rows, 1, :2] = average
+
+    def correct(self, rows: list[int], ltrb: FloatArray, seconds: float) -> None:
+        """Take in what was seen `seconds` after the last frame: a box `ltrb` for each of `rows`."""
         seen = _centred(ltrb)
         value, velocity, spread, shared, pace = self.beliefs[rows].transpose(1, 0, 2)
         error = (self._error * seen[:, 3:]) ** 2
@@ -97,6 +110,10 @@ class Motion:
             ),
             axis=1,
         )
+        kept = math.exp(-seconds / self._cruise_memory)
+        self.cruise[rows] *= kept
+        self.cruise[rows, :2] += (1.0 - kept) * self.beliefs[rows, 1, :2]
+        self.cruise[rows, 2] += 1.0 - kept
 
     def add(self, ltrb: FloatArray) -> None:
         """Begin to believe in boxes, at rest, behind those that are known."""
@@ -106,10 +123,12 @@ class Motion:
         pace = (self._first * seen[:, 3:]) ** 2
         fresh = np.stack((seen, rest, spread, rest, pace), axis=1)
         self.beliefs = np.concatenate((self.beliefs, fresh))
+        self.cruise = np.concatenate((self.cruise, np.zeros((len(seen), 3))))
 
     def keep(self, rows: list[int]) -> None:
         """Forget all tracks but these."""
         self.beliefs = self.beliefs[rows]
+        self.cruise = self.cruise[rows]
 
     def _passage(self, seconds: float) -> FloatArray:
         """Exact integrals of the fading velocity and of unit noise over the time, [5, 4].

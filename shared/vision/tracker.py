@@ -36,15 +36,15 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A track is confirmed once the scores of its sightings add up to this."""
     gap: float = 2.0
     """Seconds that a confirmed track lives on unseen while its place is looked at."""
-    least_overlap: float = 0.25
-    """For a sure detection."""
+    least_overlap: float = 0.3
+    """For a sure detection, weighed by its score."""
     least_doubtful_overlap: float = 0.5
     """For a doubtful detection."""
     buffer: float = 0.3
     """Share by which boxes grow on every side for the last look."""
     least_buffered_overlap: float = 0.2
     """For the last look: confirmed tracks and sure detections without a partner."""
-    score_weight: float = 0.5
+    score_weight: float = 1.0
     """How much a detection's score weighs when tracks compete for it, 0 (not at all) to 1."""
     shown: float = 0.5
     """Share of its box that must have been looked at for a track to count as missed."""
@@ -144,6 +144,7 @@ class Tracker:
         self._end_lost()
         pairs = self._associate(seen)
         self._sight(at, pairs, seen)
+        self._coast(at)
         self._end_unconfirmed()
         self._begin(at, pairs, seen)
         self._state.at, self._state.idle = at, False
@@ -155,8 +156,8 @@ class Tracker:
 
     def dump(self) -> bytes:
         """The whole state; `load` of it goes on bit for bit as this tracker would."""
-        beliefs = self._motion.beliefs.astype("<f8").tobytes()
-        return msgspec.msgpack.encode(_Checkpoint(state=self._state, beliefs=beliefs))
+        beliefs, cruise = self._motion.beliefs.tobytes(), self._motion.cruise.tobytes()
+        return msgspec.msgpack.encode(_Checkpoint(self._state, beliefs, cruise))
 
     def load(self, checkpoint: bytes) -> None:
         """Take over the state of another tracker with the same settings.
@@ -166,13 +167,14 @@ class Tracker:
         """
         try:
             taken = msgspec.msgpack.decode(checkpoint, type=_Checkpoint)
-            beliefs = np.frombuffer(taken.beliefs, dtype="<f8").reshape(-1, 5, 4)
+            beliefs = np.frombuffer(taken.beliefs).reshape(-1, 5, 4)
+            cruise = np.frombuffer(taken.cruise).reshape(-1, 3)
         except (msgspec.DecodeError, ValueError) as error:
             raise ValueError(f"not a checkpoint of this tracker: {error}") from error
-        if len(beliefs) != len(taken.state.tracks):
+        if not len(beliefs) == len(cruise) == len(taken.state.tracks):
             raise ValueError("not a checkpoint of this tracker: its parts disagree")
         self._state = taken.state
-        self._motion.beliefs = beliefs.astype(np.float64)
+        self._motion.beliefs, self._motion.cruise = beliefs.copy(), cruise.copy()
 
     def _require_order(self, at: int) -> None:
         state = self._state
@@ -190,11 +192,14 @@ class Tracker:
         if not self._state.tracks or elapsed == 0:
             return
         before = self._motion.beliefs[:, 0].copy()
-        self._motion.predict(elapsed / 1_000_000)
+        self._motion.predict(self._seconds_to(at))
         looked = self._looked_at(coverage)
         self._motion.rest(~looked, before)
         for track, missed in zip(self._state.tracks, looked.tolist(), strict=True):
             track.missed += elapsed if missed else 0
+
+    def _seconds_to(self, at: int) -> float:
+        return (at - self._state.at) / 1_000_000
 
     def _looked_at(self, coverage: Coverage) -> Mask:
         boxes = self._motion.boxes()
@@ -228,7 +233,7 @@ class Tracker:
         if not pairs:
             return
         rows, columns = [row for row, _ in pairs], [column for _, column in pairs]
-        self._motion.correct(rows, seen.boxes[columns])
+        self._motion.correct(rows, seen.boxes[columns], self._seconds_to(at))
         for row, column in pairs:
             track = self._state.tracks[row]
             track.seen_at, track.missed = at, 0
@@ -237,6 +242,17 @@ class Tracker:
             if track.number == 0 and track.evidence >= self._settings.confirm:
                 self._state.count += 1
                 track.epoch, track.number = self._state.epoch, self._state.count
+
+    def _coast(self, at: int) -> None:
+        """Let tracks that are missed for the first time go on at their average velocity."""
+        tracks, before = self._state.tracks, self._state.at
+        rows = [
+            row
+            for row, track in enumerate(tracks)
+            if track.number and track.missed and track.seen_at == before
+        ]
+        if rows:
+            self._motion.coast(rows, self._seconds_to(at))
 
     def _begin(self, at: int, pairs: list[tuple[int, int]], seen: "_Detections") -> None:
         taken = {column for _, column in pairs}
@@ -314,9 +330,12 @@ class _State(msgspec.Struct, kw_only=True):
     tracks: list[_Track] = []
 
 
-class _Checkpoint(msgspec.Struct, kw_only=True, tag="vantage.tracker.v1"):
+class _Checkpoint(msgspec.Struct, tag="vantage.tracker.v1"):
+    """The state and the two arrays of `Motion`, float64."""
+
     state: _State
     beliefs: bytes
+    cruise: bytes
 
 
 class _Detections(msgspec.Struct, frozen=True):

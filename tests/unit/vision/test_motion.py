@@ -24,7 +24,7 @@ def walk(motion: Motion, *, fps: float, seconds: float, speed: float) -> FloatAr
     for frame in range(1, round(seconds * fps) + 1):
         box = WALKER + np.array([1.0, 0.0, 1.0, 0.0]) * speed * frame / fps
         motion.predict(1 / fps)
-        motion.correct([0], box)
+        motion.correct([0], box, 1 / fps)
     return box
 
 
@@ -77,11 +77,24 @@ def test_covariances_stay_positive(steps: list[tuple[float, float]]) -> None:
     motion = motion_of(WALKER)
     for seconds, height in steps:
         motion.predict(seconds)
-        motion.correct([0], np.array([[50.0, 50.0, 50.0 + height / 2, 50.0 + height]]))
+        motion.correct([0], np.array([[50.0, 50.0, 50.0 + height / 2, 50.0 + height]]), seconds)
     _, _, spread, shared, pace = motion.beliefs[0]
     assert (spread > 0).all()
     assert (pace > 0).all()
     assert (shared * shared <= spread * pace * (1 + 1e-9)).all()
+
+
+def test_a_missed_track_goes_on_with_its_average_velocity() -> None:
+    motion = motion_of(WALKER)
+    last = walk(motion, fps=10.0, seconds=3.0, speed=80.0)
+    cut = last.copy()
+    cut[0, 2] -= 20.0  # something begins to hide the walker: the centre jumps back
+    motion.predict(0.1)
+    motion.correct([0], cut, 0.1)
+    bent = motion.beliefs[0, 1, 0]
+    motion.predict(0.1)
+    motion.coast([0], 0.1)
+    assert abs(80.0 - motion.beliefs[0, 1, 0]) < 0.5 * abs(80.0 - bent)
 
 
 def test_rows_do_not_touch_each_other() -> None:
@@ -96,7 +109,7 @@ def test_a_shrinking_box_keeps_at_least_one_pixel() -> None:
     motion = motion_of(WALKER)
     for step in range(1, 10):
         motion.predict(0.05)
-        motion.correct([0], np.array([[100.0, 100.0, 140.0 - 4 * step, 200.0 - 11 * step]]))
+        motion.correct([0], np.array([[100.0, 100.0, 140.0 - 4 * step, 200.0 - 11 * step]]), 0.05)
     motion.predict(60.0)
     left, top, right, bottom = motion.boxes()[0]
     assert right - left >= 1.0

@@ -110,12 +110,22 @@ class SqliteStore:
         if all(partition.topic not in self._durable for partition, _ in placed):
             return await self._memory.append(placed)
         if any(partition.topic not in self._durable for partition, _ in placed):
-            raise ValueError("append ephemeral and durable records one after the other")
+            return await self._append_mixed(placed)
         if any(message.picture is not None for _, message in placed):
             placed = await asyncio.to_thread(_encoded, placed)
         future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._writer.put(Request(future, placed=placed))
         return await future
+
+    async def _append_mixed(self, placed: Placed) -> Sequence[int]:
+        """Durable records first: what is dropped when that fails may be dropped anyway."""
+        order = sorted(range(len(placed)), key=lambda n: placed[n][0].topic not in self._durable)
+        durable = sum(partition.topic in self._durable for partition, _ in placed)
+        found = dict.fromkeys(order, -1)
+        for part in (order[:durable], order[durable:]):
+            offsets = await self.append([placed[n] for n in part])
+            found.update(zip(part, offsets, strict=True))
+        return [found[n] for n in range(len(placed))]
 
     async def read(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
         """See `Store.read`."""

@@ -59,6 +59,21 @@ async def test_append_says_where_each_record_is(open_log: OpenLog) -> None:
     assert {p.number for p, _ in places} == {partition_of(key, 3) for key in KEYS}
 
 
+async def test_one_append_takes_ephemeral_and_durable_facts(open_log: OpenLog) -> None:
+    kept, passing = make_topic("durable"), make_topic("ephemeral")
+    mixed = [
+        message for n in range(3) for message in (fact(passing, "gate", n), fact(kept, "gate", n))
+    ]
+    async with open_log([kept, passing]) as log:
+        places = await log.append(mixed)
+        for topic in (kept, passing):
+            assert ids(await everything(log, topic)) == ["gate:0", "gate:1", "gate:2"]
+    assert [place.topic for place, _ in places] == [passing.name, kept.name] * 3
+    for topic in (kept, passing):
+        offsets = [offset for place, offset in places if place.topic == topic.name]
+        assert offsets == sorted(offsets)
+
+
 async def test_what_was_appended_comes_back_whole(open_log: OpenLog) -> None:
     topic = make_topic(partitions=1)
     sent = fact(topic, "gate", 1)

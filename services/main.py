@@ -34,6 +34,7 @@ SERVICES: Mapping[str, str] = {
 COMMANDS: Mapping[str, str] = {
     "user": "services.gateway.cli",
     "client": "services.gateway.cli",
+    "camera": "services.vms.cli",
     "notify": "services.notifier.cli",
     "camera": "services.vms.cli",
     "rule": "services.orchestrator.cli",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shared.platform import ServicePlatform
 
 GROUP = "vms"
+MAX_BATCH = 50  # binding the rows of more frames at once would hold up the event loop
 
 
 @asynccontextmanager
@@ -65,7 +66,12 @@ async def start(platform: ServicePlatform, settings: VmsSettings) -> AsyncIterat
     yield Running(
         router=make_router(cameras, history),
         subscriptions=[
-            Subscription(topics=(topic,), group=f"{GROUP}-{topic.name}", handler=handler)
+            Subscription(
+                topics=(topic,),
+                group=f"{GROUP}-{topic.name}",
+                handler=handler,
+                max_batch=MAX_BATCH,
+            )
             for topic, handler in handlers.items()
         ],
         jobs={"retention": Retention(database, clock, settings).run},

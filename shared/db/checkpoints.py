@@ -25,6 +25,12 @@ class Checkpoints:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._save = insert_or_update(
+            CHECKPOINTS,
+            keys=("consumer", "topic", "partition"),
+            update=("next_offset", "state", "saved_at"),
+            newer="next_offset",
+        )
 
     async def load(self, group: str, partition: Partition) -> int | None:
         """The next offset to read, or None where nothing is stored yet."""
@@ -51,12 +57,7 @@ class Checkpoints:
                 transaction must not be committed, and the state here must be dropped.
         """
         result = await tx.execute(
-            insert_or_update(
-                CHECKPOINTS,
-                keys=("consumer", "topic", "partition"),
-                update=("next_offset", "state", "saved_at"),
-                newer="next_offset",
-            ),
+            self._save,
             {
                 "consumer": group,
                 "topic": partition.topic,

@@ -73,7 +73,7 @@ class Transaction(Reader):
     async def add(self, envelopes: Sequence[Envelope]) -> None:
         """Put events in the outbox: they are on the log some time after the commit, in this order per key."""
         if envelopes:
-            await self.execute(outbox.insert(), outbox.rows(envelopes, at=self._clock.now()))
+            await self.execute(outbox.INSERT, outbox.rows(envelopes, at=self._clock.now()))
             self.says = True
 
     async def fresh(self, consumer: str, ids: Sequence[str]) -> set[str]:
@@ -81,7 +81,7 @@ class Transaction(Reader):
         if not ids:
             return set()
         seen = inbox.rows(consumer, ids, at=self._clock.now())
-        result = await self.execute(inbox.insert(), seen)
+        result = await self.execute(inbox.INSERT, seen)
         return {row.event_id for row in result}
 
     def after_commit(self, call: Callable[[], None]) -> None:

@@ -25,9 +25,8 @@ BATCH = 1000
 _DAY_US = 86_400_000_000
 
 
-def insert() -> Executable:
-    """The statement that takes `rows` and answers the event ids that are new."""
-    return insert_new(INBOX).returning(INBOX.c.event_id)
+INSERT = insert_new(INBOX).returning(INBOX.c.event_id)
+"""Takes `rows` and answers the event ids that are new."""
 
 
 def rows(consumer: str, ids: Sequence[str], *, at: int) -> list[dict[str, Any]]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
-from sqlalchemy import insert as insert_into
+from sqlalchemy import delete, func, insert, select
 
 from schemas.cloudevents import decode, encode
 from shared.db.base import OUTBOX
@@ -17,14 +16,13 @@ from shared.db.base import OUTBOX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Delete, Insert, Row, Select
+    from sqlalchemy import Delete, Row, Select
 
     from schemas.event import Envelope
 
 
-def insert() -> Insert:
-    """The statement that takes `rows`."""
-    return insert_into(OUTBOX)
+INSERT = insert(OUTBOX)
+"""Takes `rows`."""
 
 
 def rows(envelopes: Sequence[Envelope], *, at: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from shared.db.driver import connect
 from shared.db.engine import Database, DatabaseUnavailable
 from shared.db.migrate import migrate
 from shared.errors import Setup
@@ -101,10 +102,11 @@ def _engine(file: Path, *, begin: str, size: int, query_only: bool) -> AsyncEngi
         pool_size=size,
         max_overflow=0,
         pool_timeout=10,
+        pool_reset_on_return=None,  # every transaction of ours is ended by its block
+        async_creator=lambda: connect(file, busy_timeout_s=BUSY_TIMEOUT_MS / 1000),
     )
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
-        connection.isolation_level = None  # the driver begins nothing by itself; `began` does
         cursor = connection.cursor()
         for pragma in _PRAGMAS if query_only else ("PRAGMA journal_mode=WAL", *_PRAGMAS):
             cursor.execute(pragma)

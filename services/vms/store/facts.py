@@ -33,14 +33,14 @@ Row = dict[str, Any]
 async def add_detections(tx: Transaction, rows: Sequence[Row]) -> None:
     """Objects of frames, keyed by (camera, epoch, seq, ordinal)."""
     if rows:
-        await tx.execute(insert_new(DETECTIONS), rows)
+        await tx.execute(_DETECTIONS, rows)
 
 
 async def add_tracks(tx: Transaction, tracks: Sequence[Row], seconds: Sequence[Row]) -> None:
     """Tracks, brought on to what is newly known of them, and their points second by second."""
     if tracks:
-        await tx.execute(_bring_on(), tracks)
-        await tx.execute(insert_new(TRACK_SECONDS), seconds)
+        await tx.execute(_TRACKS, tracks)
+        await tx.execute(_SECONDS, seconds)
 
 
 async def zones_of_tracks(tx: Transaction, tracks: Collection[str]) -> dict[str, set[str]]:
@@ -117,7 +117,7 @@ async def add_alerts(tx: Transaction, alerts: Sequence[AlertRaised], *, now: int
 async def set_statuses(tx: Transaction, statuses: Sequence[CameraStatusChanged]) -> None:
     """The newest state of each camera; an older one changes nothing."""
     if statuses:
-        await tx.execute(_newest_status(), [_status(event) for event in statuses])
+        await tx.execute(_STATUS, [_status(event) for event in statuses])
 
 
 def _bring_on() -> Insert:
@@ -190,3 +190,9 @@ def _alert(event: AlertRaised, now: int) -> Row:
 
 def _status(event: CameraStatusChanged) -> Row:
     return {**msgspec.structs.asdict(event), "state_since": event.changed_at}
+
+
+_DETECTIONS = insert_new(DETECTIONS)
+_TRACKS = _bring_on()
+_SECONDS = insert_new(TRACK_SECONDS)
+_STATUS = _newest_status()

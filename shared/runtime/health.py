@@ -65,7 +65,9 @@ class Checks:
             for check, health in (await run_all(checks)).items():
                 found[f"{name}.{check}"] = health
         return {
-            name: health.reason for name, health in found.items() if health.status == "unhealthy"
+            name: scrub(health.reason)
+            for name, health in found.items()
+            if health.status == "unhealthy"
         }
 
 

@@ -107,7 +107,8 @@ def service(
 def app_of(tmp_path: Path, *services: Service, **settings: Any) -> Application:
     """An app of these services on memory and temporary folders."""
     write_key(tmp_path / "data" / "keys")
-    chosen = PlatformSettings(data_dir=tmp_path / "data", bus_url="memory://", **settings)
+    given = {"bus_url": "memory://", **settings}
+    chosen = PlatformSettings(data_dir=tmp_path / "data", **given)
     return application(list(services) or [service()], chosen, configuration=Configuration())
 
 

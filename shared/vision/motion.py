@@ -87,11 +87,14 @@ class Motion:
         self.cruise[rows] = 0.0
 
     def coast(self, rows: list[int], seconds: float) -> None:
-        """Let tracks that were seen `seconds` ago, and not now, go on at their average velocity."""
-        average = self.cruise[rows, :2] / self.cruise[rows, 2:]
-        change = average - self.beliefs[rows, 1, :2]
-        self.beliefs[rows, 0, :2] += change * seconds
-        self.beliefs[rows, 1, :2] = average
+        """Let tracks that were seen `seconds` ago, and not now, go on at their average velocity.
+
+        They keep their size: growth at the edge of an occlusion says nothing about the person.
+        """
+        average = np.zeros((len(rows), 4))
+        average[:, :2] = self.cruise[rows, :2] / self.cruise[rows, 2:]
+        self.beliefs[rows, 0] += (average - self.beliefs[rows, 1]) * seconds
+        self.beliefs[rows, 1] = average
 
     def correct(self, rows: list[int], ltrb: FloatArray, seconds: float) -> None:
         """Take in what was seen `seconds` after the last frame: a box `ltrb` for each of `rows`."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 REQUEST = 15.0  # seconds that one request may take
 ANSWER = 5.0  # seconds in which a commit or a look at the ends must be answered
+LEAVE = 2.0  # seconds for an orderly end of a consumer
 REBALANCE = 30.0  # seconds a rebalance waits for members to finish their work
 EPHEMERAL = {"retention.ms": "60000", "segment.ms": "30000"}
 
@@ -235,8 +236,14 @@ class KafkaReader:
         return found
 
     async def close(self) -> None:
-        """See `Reader.close`."""
-        await self._consumer.stop()
+        """See `Reader.close`. A rebalance that waits for a dead member does not hold us up."""
+        try:
+            async with asyncio.timeout(LEAVE):
+                await self._consumer.stop()
+        except TimeoutError:
+            # The time-out has ended its coordination; `stop` thinks it is done and has closed no connection yet.
+            self._consumer._closed = False
+            await self._consumer.stop()
 
     async def read_all(self, topics: Iterable[Topic], *, from_end: bool) -> None:
         """Own every partition, without a group."""

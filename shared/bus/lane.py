@@ -81,18 +81,20 @@ class Lane:
             return Work((record,), Batch(self.partition, (), record.offset + 1))
         if self.queue[0].offset < self._alone_below:
             limit = 1
-        envelopes: list[Envelope] = []
+        envelopes: dict[str, Envelope] = {}
         records: list[Record] = []
         while self.queue and len(records) < limit and self.queue[0].offset not in self._parked:
             try:
-                envelopes.append(_decoded(self.queue[0]))
+                envelope = _decoded(self.queue[0])
             except Undecodable as error:
                 if records:
                     break
                 bad = self.queue.popleft()
                 return Work((bad,), Batch(self.partition, (), bad.offset + 1), error)
+            envelopes.setdefault(envelope.id, envelope)
             records.append(self.queue.popleft())
-        return Work(records, Batch(self.partition, tuple(envelopes), records[-1].offset + 1))
+        batch = Batch(self.partition, tuple(envelopes.values()), records[-1].offset + 1)
+        return Work(records, batch)
 
     def finish(self, next_offset: int) -> None:
         """Everything below `next_offset` has had its effect."""

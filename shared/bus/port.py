@@ -152,6 +152,8 @@ class Log(Protocol):
 class Batch(msgspec.Struct, frozen=True):
     """Consecutive records of one partition, decoded. `next_offset` is the one after the last of them.
 
+    No id occurs twice in it: a record that was appended again, since its acknowledgement was lost, is dropped here.
+
     A stateful stage (one with `positions`) may get a batch without envelopes: what lay before `next_offset` went
     to the dead letters. It stores `next_offset`, so that a restart does not park the same record again.
     """

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.cloudevents import attributes
 from schemas.event import Envelope, Topic
@@ -26,12 +26,20 @@ from shared.bus.publisher import message
 from shared.bus.settings import BusSettings
 from shared.clock import SystemClock
 
-SESSION = 6.0  # seconds; what the brokers of the tests allow and what fits into a test
 QUICK = BusSettings(
     poll=0.2, commit_every=0.01, watch_every=0.05, drain=5.0, retry_base=0.01, retry_cap=0.05
 )
 
-OpenLog = Callable[[Sequence[Topic]], AbstractAsyncContextManager[Log]]
+
+class OpenLog(NamedTuple):
+    """Opens the log under test. `session`: seconds after which a silent member is missed."""
+
+    session: float
+    opens: Callable[[Sequence[Topic], float], AbstractAsyncContextManager[Log]]
+
+    def __call__(self, topics: Sequence[Topic]) -> AbstractAsyncContextManager[Log]:
+        """The log with these topics."""
+        return self.opens(topics, self.session)
 
 
 def make_topic(

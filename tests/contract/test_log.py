@@ -156,7 +156,7 @@ async def test_partitions_of_a_member_that_left_wait_for_its_return(open_log: Op
         await settled(a, b, partitions=2)
         kept = set(await b.positions())
         await a.close()
-        await b.fetch(max_records=1, timeout=1.0)
+        await b.fetch(max_records=1, timeout=0.3)
         assert set(await b.positions()) == kept
         async with joined(log, topic, member="a") as again:
             await settled(again, b, partitions=2)

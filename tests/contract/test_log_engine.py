@@ -9,7 +9,6 @@ from shared.bus.partitions import partition_of
 from shared.bus.port import Batch, Message, Partition
 from shared.errors import Poison, Transient
 from tests.contract.bus import (
-    SESSION,
     OpenLog,
     Seen,
     dead_letters,
@@ -407,14 +406,14 @@ async def test_a_slow_tail_skips_and_counts(open_log: OpenLog) -> None:
 
 
 async def test_a_handler_slower_than_the_session_keeps_its_partition(open_log: OpenLog) -> None:
-    topic, slow, other = make_topic(partitions=2), Seen(waits=SESSION + 2), Seen()
+    topic, slow, other = make_topic(partitions=2), Seen(waits=open_log.session + 1), Seen()
     async with open_log([topic]) as log:
         a = make_engine(log, subscribe(topic, slow, each=True), member="a")
         b = make_engine(log, subscribe(topic, other, each=True), member="b")
         async with running(a, b):
             await until(lambda: a.lanes and b.lanes)
             await log.append(facts(topic, KEYS, range(1)))
-            await until(lambda: slow.ids, seconds=SESSION + 10)
+            await until(lambda: slow.ids, seconds=open_log.session + 20)
             await log.append(facts(topic, KEYS, range(1, 2)))
             await asyncio.sleep(0.5)
             before = set(slow.ids)

@@ -13,10 +13,11 @@ from typer.core import TyperGroup
 from shared.errors import Setup, VantageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.client import Connector
     from shared.http import Application
+    from shared.runtime.server import Listening
     from shared.service import Service
     from shared.settings import Configuration, PlatformSettings
 
@@ -35,9 +36,10 @@ COMMANDS: Mapping[str, str] = {
     "user": "services.gateway.cli",
     "client": "services.gateway.cli",
     "camera": "services.vms.cli",
-    "notify": "services.notifier.cli",
-    "camera": "services.vms.cli",
     "rule": "services.orchestrator.cli",
+    "notify": "services.notifier.cli",
+    "rule": "services.orchestrator.cli",
+    "demo": "services.demo",
 }
 
 HOUSE_PORT = 8000
@@ -91,7 +93,7 @@ def root(ctx: typer.Context) -> None:
 @app.command()
 def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
     """Run all services in this process."""
-    _run(list(SERVICES), {"port": port, "host": host, "data_dir": data_dir})
+    serve_here(list(SERVICES), {"port": port, "host": host, "data_dir": data_dir})
 
 
 @app.command()
@@ -102,7 +104,7 @@ def run(
     data_dir: DataDir = None,
 ) -> None:
     """Run some services in this process."""
-    _run(services, {"port": port, "host": host, "data_dir": data_dir})
+    serve_here(services, {"port": port, "host": host, "data_dir": data_dir})
 
 
 @config.command("show")
@@ -180,14 +182,20 @@ def connector() -> Connector:
     return Connector(settings, serve)
 
 
-def _run(names: Sequence[str], options: Mapping[str, object]) -> None:
+def serve_here(
+    names: Sequence[str],
+    options: Mapping[str, object],
+    *,
+    announce: Callable[[Listening, list[str]], None] | None = None,
+) -> None:
+    """Run services in this process until SIGTERM or SIGINT; `announce` is called once it listens."""
     import asyncio
 
     from shared import telemetry
     from shared.platform import embedded
     from shared.runtime import application, serve
     from shared.runtime.lock import lock_folder
-    from shared.runtime.server import Listening, Sockets
+    from shared.runtime.server import Sockets
     from shared.settings import Configuration
 
     configuration = Configuration.read(options)
@@ -202,17 +210,18 @@ def _run(names: Sequence[str], options: Mapping[str, object]) -> None:
         sockets = Sockets(settings, default)
         settings = _listening(settings, sockets.listening)
 
-        def announce(listening: Listening, notices: list[str]) -> None:
-            typer.echo(f"Vantage listens on {listening.url}")
-            for notice in notices:
-                typer.echo(notice)
-            sys.stdout.flush()
-
         app = application(services, settings, configuration=configuration)
         try:
-            asyncio.run(serve(app, settings, sockets, announce=announce))
+            asyncio.run(serve(app, settings, sockets, announce=announce or _announce))
         finally:
             sockets.close()
+
+
+def _announce(listening: Listening, notices: list[str]) -> None:
+    typer.echo(f"Vantage listens on {listening.url}")
+    for notice in notices:
+        typer.echo(notice)
+    sys.stdout.flush()
 
 
 def _check_names(configuration: Configuration) -> None:

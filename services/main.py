@@ -38,7 +38,6 @@ COMMANDS: Mapping[str, str] = {
     "camera": "services.vms.cli",
     "rule": "services.orchestrator.cli",
     "notify": "services.notifier.cli",
-    "rule": "services.orchestrator.cli",
     "demo": "services.demo",
 }
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from services.vms import shapes
 from services.vms.domain import split_login
 from shared.client import Api, connect
-from shared.errors import Invalid, NotFound, VantageError
+from shared.errors import Conflict, Invalid, NotFound, VantageError
 
 app = typer.Typer(no_args_is_help=True, help="Cameras.")
 
@@ -71,7 +71,7 @@ def list_cameras(ctx: typer.Context) -> None:
     with connect(ctx, "vms") as api:
         cameras = api.get("/api/v1/cameras")["items"]
         states = {one["camera"]: one for one in api.get("/api/v1/camera-status")["items"]}
-    table = Table("id", "name", "state", "fps", "zones", "url", box=None)
+    table = Table("id", "name", "state", "fps", "zones", "url", "note", box=None)
     for camera in cameras:
         state = states.get(camera["id"], {})
         table.add_row(
@@ -81,6 +81,7 @@ def list_cameras(ctx: typer.Context) -> None:
             f"{state.get('fps', 0.0):.1f}",
             ", ".join(zone["name"] for zone in camera["zones"]),
             camera["url"],
+            "" if state.get("state") == "online" else state.get("reason", ""),
         )
     Console().print(table, markup=False)
 
@@ -221,8 +222,11 @@ def _first_rule(api: Api, camera: dict[str, Any], wanted: bool | None) -> None:
         typer.echo("It has no rule yet and will not alert; see `vantage rule add`.")
         return
     try:
-        api.post("/api/v1/rules", document)
+        saved = api.post("/api/v1/rules", {"document": document})
+    except Conflict:
+        typer.echo(f"Rule {document['id']} is there already.")
+        return
     except VantageError as error:
         typer.echo(f"The camera stays, but its first rule was not made: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f'Rule {document["id"]} is added: "{document["title"]}" ({where}).')
+    typer.echo(f'Rule {saved["id"]} is added: "{document["title"]}" ({where}).')

@@ -29,6 +29,7 @@ from shared.http import Problem
 from shared.security.doors import require
 
 EXPORT_PAGE = 1000
+TrackId = Annotated[str, Path(max_length=128)]
 IncidentId = Annotated[str, Path(max_length=64)]
 Camera = Annotated[str, Query(min_length=1, max_length=64)]
 EVENTS = [Depends(require("events:read"))]
@@ -56,6 +57,18 @@ class History:
             if window.count:
                 found["count"] = await history.count(reader, kind, question)
         return JSONResponse(found)
+
+    async def track(self, id: str) -> Shown:
+        """One track with its points.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with self.database.read() as reader:
+            found = await history.track(reader, id)
+        if found is None:
+            raise NotFound(f"there is no track {id!r}")
+        return found
 
     async def incident(self, id: str) -> Shown:
         """One incident with its transitions.
@@ -136,7 +149,12 @@ def history_routes(router: APIRouter, desk: History) -> None:
 
 
 def incident_routes(router: APIRouter, desk: History) -> None:
-    """Add the routes of one incident, and of the cameras' states."""
+    """Add the routes of one track, one incident, and the cameras' states."""
+
+    @router.get("/tracks/{track}", dependencies=EVENTS, tags=["history"])
+    async def show_track(track: TrackId) -> dict[str, Any]:
+        """One track with its points, in time."""
+        return await desk.track(track)
 
     @router.get("/incidents/{incident}", dependencies=EVENTS, tags=["history"])
     async def show_incident(incident: IncidentId) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from services.vms.models import (
     CAMERAS,
     DETECTIONS,
     INCIDENTS,
+    TRACK_SECONDS,
     TRACKS,
     TRANSITIONS,
 )
@@ -90,6 +91,21 @@ async def incident(reader: Reader, id: str) -> Shown | None:
         select(TRANSITIONS).where(TRANSITIONS.c.incident == id).order_by(TRANSITIONS.c.seq)
     )
     return {**_incident(row), "transitions": [_transition(move) for move in moves.mappings()]}
+
+
+async def track(reader: Reader, id: str) -> Shown | None:
+    """One track with its points, or None."""
+    found = await reader.execute(select(TRACKS).where(TRACKS.c.track == id))
+    row = found.mappings().one_or_none()
+    if row is None:
+        return None
+    seconds = await reader.execute(
+        select(TRACK_SECONDS.c.points)
+        .where(TRACK_SECONDS.c.track == id)
+        .order_by(TRACK_SECONDS.c.second_at)
+    )
+    points = [_point(*point) for second in seconds for point in second.points]
+    return {**_track(row), "points": points}
 
 
 async def snapshot_place(reader: Reader, id: str) -> tuple[str, int] | None:
@@ -182,6 +198,11 @@ def _track(row: RowMapping) -> Shown:
         "zones": msgspec.json.decode(row["zones"]),
         "simulated": row["simulated"],
     }
+
+
+def _point(at: int, *sides: float) -> Shown:
+    *box, score = sides
+    return {"at": rfc3339(at), "box": box, "score": score}
 
 
 def _incident(row: RowMapping) -> Shown:

@@ -59,6 +59,15 @@ def test_it_is_looked_at_first(data_dir: Path) -> None:
     assert "640x360" in vantage(data_dir, "test", "Sim").output
 
 
+def test_its_first_rule_is_made(data_dir: Path) -> None:
+    added = vantage(data_dir, "add", "Yard", "sim://demo", "--no-test")
+    assert added.exit_code == 0, added.output
+    assert 'Rule yard-enters is added: "Person enters" (picture).' in added.output
+    vantage(data_dir, "remove", "yard")
+    again = vantage(data_dir, "add", "Yard", "sim://demo", "--no-test")
+    assert "Rule yard-enters is there already." in again.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -73,7 +73,7 @@ class Server:
         """The sign-in link that the first start printed."""
         return self._printed(r"(http://\S+/login#\S+)")
 
-    def call(self, method: str, path: str, body: object = None, **query: object) -> Any:  # noqa: ANN401 - JSON
+    def call(self, method: str, path: str, body: object = None, **query: object) -> Any:
         """Call the API as the machine's owner, over the Unix socket; fails on anything but 2xx."""
         answer = self.ask(method, path, body, **query)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -111,7 +111,7 @@ class Server:
             return False
 
 
-def eventually(check: Any, *, seconds: float = 60.0, every: float = 0.2) -> Any:  # noqa: ANN401
+def eventually(check: Any, *, seconds: float = 60.0, every: float = 0.2) -> Any:
     """Call `check` until it answers something true, and answer that; fail with its last answer when time is up."""
     deadline = time.monotonic() + seconds
     while True:

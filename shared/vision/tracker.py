@@ -215,7 +215,8 @@ class Tracker:
         if not tracks or not seen.labels:
             return []
         believed = self._motion.boxes()
-        allowed = np.array([[t.label == label for label in seen.labels] for t in tracks])
+        labels = np.array([track.label for track in tracks])
+        allowed = np.equal.outer(labels, np.array(seen.labels))
         overlap = np.where(allowed, geometry.iou(believed, seen.boxes), -1.0)
         weighed = overlap * (1.0 - settings.score_weight * (1.0 - seen.scores))
         sure = seen.scores >= settings.sure

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 ORPHAN_S = 3600.0
-_TEMPORARY = ".part-"  # no name of a key begins with a dot
+_PARTS = ".parts"  # where blobs are written before their rename; no name of a key begins with a dot
 
 
 @asynccontextmanager
@@ -105,7 +105,8 @@ def _place(root: Path, key: str) -> Path:
 def _write(root: Path, key: str, data: bytes) -> None:
     path = _place(root, key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    (root / _PARTS).mkdir(exist_ok=True, mode=0o700)
+    temporary = root / _PARTS / uuid.uuid4().hex
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -163,11 +164,9 @@ def _list(root: Path, prefix: str) -> list[BlobStat]:
 
 
 def _sweep(root: Path, before: float) -> int:
-    old = [
-        file
-        for file in root.rglob(f"{_TEMPORARY}*")
-        if file.is_file() and file.stat().st_mtime < before
-    ]
+    parts = root / _PARTS
+    files = list(parts.iterdir()) if parts.is_dir() else []
+    old = [file for file in files if file.stat().st_mtime < before]
     for file in old:
         file.unlink(missing_ok=True)
     return len(old)

@@ -173,7 +173,7 @@ def files_under(root: Path) -> list[str]:
 async def test_leftovers_of_a_crash_are_swept_and_never_seen(root: Path) -> None:
     blobs = FileBlobs(root)
     await blobs.put(KEY, b"picture", JPEG)
-    leftover = root / "incidents" / ".part-123"
+    leftover = root / ".parts" / "123"
     leftover.write_bytes(b"half")
     os.utime(leftover, (0, 0))
     (root / "incidents" / "strange name").write_bytes(b"not ours")

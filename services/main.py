@@ -47,18 +47,18 @@ HOUSE_PORT = 8000
 class Commands(TyperGroup):
     """Imports a service's commands only when they are called, and prints our own errors without a traceback."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Typer's own click
         """Our own commands, then those of the services."""
         return [*super().list_commands(ctx), *COMMANDS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Typer's own click
         """A command by name."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         found: Any = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
         return getattr(found, "commands", {}).get(cmd_name) or found
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own click
         """Run a command; exit code 2 where the set-up is wrong, 1 where the command could not be done."""
         try:
             return super().invoke(ctx)
@@ -200,7 +200,7 @@ def serve_here(
     configuration = Configuration.read(options)
     settings = configuration.platform()
     services = [load(name) for name in dict.fromkeys(names)]
-    _check_names(configuration)
+    _check(configuration, services)
     telemetry.configure(
         level=settings.log_level, style=settings.log_format, instance=settings.instance
     )
@@ -223,13 +223,15 @@ def _announce(listening: Listening, notices: list[str]) -> None:
     sys.stdout.flush()
 
 
-def _check_names(configuration: Configuration) -> None:
-    """Refuse unknown names in the file; only then are all services' settings looked at."""
+def _check(configuration: Configuration, services: Sequence[Service]) -> None:
+    """Refuse wrong values, and unknown names in the file, before anything is opened."""
+    for service in services:
+        configuration.service(service.name, service.settings)
     if configuration.document:
         configuration.check({name: load(name).settings for name in SERVICES})
 
 
-def _listening(settings: PlatformSettings, place: Any) -> PlatformSettings:
+def _listening(settings: PlatformSettings, place: Listening) -> PlatformSettings:
     return settings.model_copy(
         update={
             "port": place.port,

@@ -26,7 +26,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    return {"VANTAGE_DATA_DIR": str(folder), "VANTAGE_METRICS_PORT": "0", **more}
+    fixed = {"VANTAGE_DATA_DIR": str(folder), "VANTAGE_METRICS_PORT": "0"}
+    return {**fixed, "PYTHONDONTWRITEBYTECODE": "", **more}  # compiled once, not at every start
 
 
 def once(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

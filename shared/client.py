@@ -74,11 +74,11 @@ class Api:
         """DELETE."""
         return self._call("DELETE", path, {}, None)
 
-    def _call(self, method: str, path: str, query: dict[str, object], body: object) -> Any:  # noqa: ANN401
-        given = {name: value for name, value in query.items() if value is not None}
+    def _call(self, method: str, path: str, query: dict[str, object], body: object) -> Any:  # noqa: ANN401 - JSON
+        given = {name: str(value) for name, value in query.items() if value is not None}
         try:
             answer = self._runner.run(
-                self._client.request(method, path, params=given or None, json=body)  # type: ignore[arg-type]
+                self._client.request(method, path, params=given or None, json=body)
             )
         except httpx.HTTPError as error:
             raise Unavailable(

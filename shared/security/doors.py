@@ -45,7 +45,7 @@ class Door:
 class SocketDoor(Door):
     """The door of a WebSocket route: refuses before the handshake; browsers must come from our own page."""
 
-    async def __call__(self, connection: WebSocket) -> Principal:  # type: ignore[override]
+    async def __call__(self, connection: WebSocket) -> Principal:  # type: ignore[override]  # FastAPI hands a route what it is
         """Who calls; else the handshake is answered with 403.
 
         Raises:

@@ -76,25 +76,39 @@ class Walker:
         return self.legs[-1].end
 
     def at(self, time: int) -> Actor | None:
-        """Where the person is, or None where nothing of them is in the frame."""
-        for leg in self.legs:
-            if leg.start <= time < leg.end:
-                return self._on(leg, time)
-        return None
-
-    def _on(self, leg: Leg, time: int) -> Actor | None:
-        share = (time - leg.start) / (leg.end - leg.start)
-        x = leg.a[0] + (leg.b[0] - leg.a[0]) * share
-        y = leg.a[1] + (leg.b[1] - leg.a[1]) * share
-        if not 0.0 <= x <= 1.0:
+        """Who is seen where, or None where nothing of them is in the frame."""
+        leg = self._leg(time)
+        if leg is None:
+            return None
+        place = _along(leg, time)
+        if not 0.0 <= place[0] <= 1.0:
             return None
         way = leg.b[0] - leg.a[0]
         moves = (abs(way) + abs(leg.b[1] - leg.a[1])) * SECOND / (leg.end - leg.start) > 0.02
         heading = (1 if way > 0 else -1) if moves else 0
         stride = ((time - leg.start) / (STRIDE_S * SECOND)) % 1.0 if moves else 0.0
-        box = standing_box(x, y)
+        box = standing_box(*place)
         foot = (box[0] + box[2] / 2, box[1] + box[3])
         return Actor(self.id, "person", box, foot, heading, stride, self.look)
+
+    def place(self, time: int) -> Place | None:
+        """Where the person walks, also where that is out of the frame; None before and after the way."""
+        leg = self._leg(time)
+        return None if leg is None else _along(leg, time)
+
+    def _leg(self, time: int) -> Leg | None:
+        for leg in self.legs:
+            if leg.start <= time < leg.end:
+                return leg
+        return None
+
+
+def _along(leg: Leg, time: int) -> Place:
+    share = (time - leg.start) / (leg.end - leg.start)
+    return (
+        leg.a[0] + (leg.b[0] - leg.a[0]) * share,
+        leg.a[1] + (leg.b[1] - leg.a[1]) * share,
+    )
 
 
 class Scene:

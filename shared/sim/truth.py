@@ -1,7 +1,8 @@
 """The incidents that a scene's own rules must yield, worked out from the ways of its people alone.
 
 Nothing here uses the tracker, the evaluator or their geometry: it is the independent answer that they are held to.
-Ways are looked at every ten milliseconds; `at` is exact to that step.
+Ways are looked at every twenty milliseconds; `at` is exact to that step. Where the frame's edge cuts somebody off
+their foot point is not where they walk: the places of the yard's rules keep clear of its edges.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from schemas.events.camera_configured import Line, Zone
 
-STEP = 10_000
+STEP = 20_000
 ENTER_AFTER = 400_000
 """Inside for this long counts as entered; the hysteresis of `camrule/v1`."""
 LEAVE_AFTER = 1_000_000
@@ -73,9 +74,9 @@ class _Spot(NamedTuple):
 
 def _way(walker: Walker, end: int) -> Iterator[_Spot]:
     for time in range(walker.enters_at, min(walker.leaves_at, end), STEP):
-        actor = walker.at(time)
-        if actor is not None:
-            yield _Spot(time, actor.foot)
+        place = walker.place(time)
+        if place is not None:
+            yield _Spot(time, place)
 
 
 def _expected(walker: Walker, way: Sequence[_Spot], scene: Scene) -> Iterator[Expected]:

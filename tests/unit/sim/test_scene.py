@@ -70,3 +70,13 @@ def test_pixels_scale_the_box() -> None:
     actor = Scene(seed=7).at(5 * SECOND)[0]
     left, top, wide, high = actor.box
     assert actor.pixels(640, 360) == (left * 640, top * 360, wide * 640, high * 360)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_foot_of_a_box_is_where_its_person_walks(seed: int) -> None:
+    scene = Scene(seed=seed)
+    for walker in scene.walkers:
+        for time in range(walker.enters_at, walker.leaves_at, 130_000):
+            actor, place = walker.at(time), walker.place(time)
+            if actor is not None and place is not None and 0.05 < place[0] < 0.95:
+                assert actor.foot == pytest.approx(place)

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "rule": "services.orchestrator.cli",
     "notify": "services.notifier.cli",
     "demo": "services.demo",
+    "track": "services.orchestrator.track",
 }
 
 HOUSE_PORT = 8000

@@ -130,9 +130,17 @@ def write_lines(lines: Iterable[dict[str, Any]], out: Path) -> None:
     Raises:
         Invalid: the folder is not there or cannot be written.
     """
+    write_file(b"".join(msgspec.json.encode(one) + b"\n" for one in lines), out)
+
+
+def write_file(content: bytes, out: Path) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        Invalid: the folder is not there or cannot be written.
+    """
     if out.is_dir() or not out.parent.is_dir():
         raise Invalid(f"out: {out} cannot be written; name a file in a folder that exists")
-    content = b"".join(msgspec.json.encode(one) + b"\n" for one in lines)
     try:
         _write_whole(content, out)
     except OSError as error:

@@ -82,8 +82,7 @@ class Live:
             viewer.watched = None if wish.cameras is None else frozenset(wish.cameras)
 
     async def _check(self, socket: WebSocket, principal: Principal) -> None:
-        # No event tells of a revocation elsewhere: ask again and again.
-        while await self._guard.alive(principal):  # noqa: ASYNC110
+        while await self._guard.alive(principal):  # noqa: ASYNC110 - nothing tells of a revocation
             await asyncio.sleep(self._recheck)
         await socket.close(POLICY, "signed out")
 

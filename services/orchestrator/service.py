@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from schemas import topics
@@ -26,6 +27,8 @@ from shared.service import Health, Running, Service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from schemas.event import Topic
+    from shared.bus.port import Handler
     from shared.db.engine import Database
     from shared.platform import ServicePlatform
 
@@ -49,12 +52,6 @@ async def start(
     )
     incidents = Incidents(database, publisher, clock, platform.metrics)
 
-    async def check_rules() -> Health:
-        if knowledge.broken:
-            names = ", ".join(sorted(knowledge.broken))
-            return Health(status="degraded", reason=f"rules that cannot be read: {names}")
-        return Health(status="healthy")
-
     async def expiry() -> None:
         await incidents.keep_expiring(settings.expire_days, settings.expire_every_s)
 
@@ -68,21 +65,25 @@ async def start(
                 positions=checkpoints,
                 owner=detections,
             ),
-            Subscription(
-                topics=(topics.CAMERAS,),
-                group=f"{GROUP}-cameras",
-                kind="table",
-                handler=CameraHandler(database, publisher, knowledge),
-            ),
-            Subscription(
-                topics=(topics.RULES,),
-                group=f"{GROUP}-rules",
-                kind="table",
-                handler=RuleHandler(database, knowledge),
-            ),
+            _table(topics.CAMERAS, CameraHandler(database, publisher, knowledge)),
+            _table(topics.RULES, RuleHandler(database, knowledge)),
         ],
         jobs={"expiry": expiry},
-        checks={"rules": check_rules},
+        checks={"rules": partial(_check_rules, knowledge)},
+    )
+
+
+async def _check_rules(knowledge: Knowledge) -> Health:
+    if knowledge.broken:
+        names = ", ".join(sorted(knowledge.broken))
+        return Health(status="degraded", reason=f"rules that cannot be read: {names}")
+    return Health(status="healthy")
+
+
+def _table(topic: Topic, handler: Handler) -> Subscription:
+    """Every process of ours keeps the whole table."""
+    return Subscription(
+        topics=(topic,), group=f"{GROUP}-{topic.name}", kind="table", handler=handler
     )
 
 

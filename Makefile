@@ -58,7 +58,9 @@ engines: .venv/.dev ## get Kafka, RTSP server and Chromium for the tests
 
 .PHONY: bench
 bench: .venv/.bench ## measure against bare loops, one after the other (benchmarks/README.md)
-	$(PY) -m benchmarks
+	@for file in $$(grep -l '__name__ == "__main__"' benchmarks/*.py); do \
+	  name=$$(basename "$$file" .py); echo "== $$name"; $(PY) -m "benchmarks.$$name"; \
+	done
 
 .PHONY: chaos
 chaos: .venv/.dev engines ## kill and restart, over and over, and count what is lost

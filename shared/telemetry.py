@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor
 
+    from shared.bus.port import Batch, Handler
+
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
 _CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,64}$")
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
@@ -93,6 +95,16 @@ def trace(
     finally:
         _current.reset(outer)
         _correlation.reset(outer_correlation)
+
+
+async def within(handle: Handler, batch: Batch) -> None:
+    """Handle a batch of events; where it is one, under its trace and correlation."""
+    if len(batch.envelopes) != 1:
+        await handle(batch)
+        return
+    (envelope,) = batch.envelopes
+    with trace(envelope.traceparent, envelope.correlation or envelope.id):
+        await handle(batch)
 
 
 def traceparent() -> str | None:

@@ -1,14 +1,14 @@
 """The engine: at-least-once handling of one subscription, the same on every adapter.
 
-Each partition is a `Lane` with one worker: batches of a partition are handled strictly in order, partitions run
-beside each other, and what waits in a lane is bounded: a full lane pauses its partition while the membership is kept
-alive. Offsets are committed after the effect, up to the finished prefix. What cannot be handled is retried
-(Transient), found out record by record, and parked as a dead letter; too many of those stop the engine.
+Each partition is a `Lane` with one worker: batches are handled strictly in order, partitions run beside each other,
+and a full lane pauses its partition while the membership is kept alive. Offsets are committed after the effect. What
+cannot be handled is retried, found out record by record, and parked; too many dead letters stop the engine.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schemas.cloudevents import Undecodable
+from shared import telemetry
 from shared.bus.dead_letters import Failure, TripWire, letter
 from shared.bus.lane import Lane, Work
 from shared.bus.metrics import BusMetrics, Unmeasured
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from shared.service import Health
 
 log = structlog.get_logger(__name__)
+
+PASSING = (Transient, TimeoutError, ConnectionError)  # errors that another try may not meet
+JOINING = 2.0  # seconds that a drain waits beyond its budget for a log that does not answer
 
 
 class Engine:
@@ -69,8 +73,6 @@ class Engine:
         self._draining = asyncio.Event()
         self._over = asyncio.Event()
         self._over.set()
-        self._budget = 0.0
-        self._leaving = False
 
     async def run(self) -> None:
         """Read and handle until drained or cancelled; cancelling cuts handlers off.
@@ -110,17 +112,14 @@ class Engine:
         """Stop taking in, finish batches in work within `budget` seconds, commit, leave; `run` then returns."""
         self._budget = budget
         self._draining.set()
-        await self._over.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(budget + JOINING):
+                await self._over.wait()
 
     @property
     def caught_up(self) -> bool:
         """A table has read everything that was there when it started; the other kinds have joined."""
         return self._progress.caught_up
-
-    @property
-    def stuck(self) -> bool:
-        """Some partition has lag and no progress for too long; a fresh start may help."""
-        return bool(self._progress.stuck(self._clock.monotonic())) and not self._trip.tripped
 
     @property
     def lanes(self) -> Collection[Lane]:
@@ -157,8 +156,7 @@ class Engine:
             return
         _, late = await asyncio.wait(workers, timeout=self._budget)
         for worker in late:
-            lane = workers[worker]
-            if lane.busy:
+            if (lane := workers[worker]).busy:
                 lane.sound = False
                 log.warning("batch_cut_off", partition=lane.partition, budget=self._budget)
             worker.cancel()
@@ -245,16 +243,12 @@ class Engine:
 
     async def _handle(self, lane: Lane, work: Work) -> None:
         started = self._clock.monotonic()
-        error = work.error or await _outcome(self._sub.handler(work.batch))
+        error = work.error or await _outcome(telemetry.within(self._sub.handler, work.batch))
         if error is None:
-            seconds = self._clock.monotonic() - started
-            self._observe.handled(self._sub.group, lane.partition.topic, len(work.records), seconds)
-            self._trip.passed(len(work.batch.envelopes))
-            lane.finish(work.batch.next_offset)
-            self._finished.set()
+            self._done(lane, work, self._clock.monotonic() - started)
             return
         empty = not work.batch.envelopes and work.error is None
-        if isinstance(error, Transient) or empty:
+        if isinstance(error, PASSING) or empty:
             await self._later(lane, work, error)
         elif len(work.records) > 1:
             log.warning("batch_failed", records=len(work.records), reason=repr(error))
@@ -275,9 +269,7 @@ class Engine:
         lane.again(work.records)
         wait = lane.backoff.next()
         self._observe.retried(self._sub.group, lane.partition.topic, type(error).__name__)
-        log.warning(
-            "will_retry", reason=str(error), wait=round(wait, 3), offset=work.records[0].offset
-        )
+        log.warning("will_retry", reason=str(error), wait=wait, offset=work.records[0].offset)
         await lane.sleep(wait)
 
     async def _alone(self, lane: Lane, work: Work, error: Exception) -> None:
@@ -290,12 +282,12 @@ class Engine:
         if self._sub.kind == "group" and not await self._bury(lane, record, failure):
             lane.again(work.records)
             return
-        trace = None if known else error
-        log.error("record_parked", offset=record.offset, reason=repr(error), exc_info=trace)
+        trace = {} if known else {"exc_info": error}
+        log.error("record_parked", offset=record.offset, reason=repr(error), **trace)
         self._observe.parked(self._sub.group, lane.partition.topic, type(error).__name__)
         lane.park(record)
         self._trip.parked()
-        if not self._stateful:
+        if self._sub.positions is None:  # else it is met again, as a batch without envelopes
             lane.finish(work.batch.next_offset)
             self._finished.set()
         if self._trip.tripped:
@@ -360,7 +352,7 @@ class Engine:
             try:
                 await self._reader.commit(offsets)
             except CommitRefused as refusal:
-                # Taken from us: another member has the partitions, and hands them over again from what it finds.
+                # Another member has them now; whatever we did since its start, ids or positions tell it.
                 log.warning("commit_refused", group=self._sub.group, reason=str(refusal))
                 for lane in ahead.values():
                     lane.close()
@@ -378,9 +370,10 @@ class Engine:
                 ends, positions = await self._reader.ends(), await self._reader.positions()
             except Transient as error:
                 log.warning("log_away", group=self._sub.group, reason=str(error))
-            else:
-                self._measure(ends, positions, quiet)
-                self._progress.reach(ends, positions, self.lanes)
+                await asyncio.sleep(self._settings.watch_every)
+                continue
+            self._measure(ends, positions, quiet)
+            self._progress.reach(ends, positions, self.lanes)
             await asyncio.sleep(self._settings.watch_every if self.caught_up else 0.02)
 
     def _measure(self, ends: Offsets, positions: Offsets, quiet: Offsets) -> None:

@@ -37,7 +37,8 @@ class Progress:
             return Health(status="unhealthy", reason=tripped, details={"lag": lag})
         if stuck:
             reason = f"no progress for {self._limit:g} s on {', '.join(map(_name, stuck))}"
-            return Health(status="unhealthy", reason=reason, details={"lag": lag})
+            details = {"lag": lag, "stuck": [_name(partition) for partition in stuck]}
+            return Health(status="unhealthy", reason=reason, details=details)
         if not self.caught_up:
             reason = "still joining or reading its table"
             return Health(status="degraded", reason=reason, details={"lag": lag})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from schemas.cloudevents import attributes, encode
 from schemas.event import Envelope, Event, Picture, Topic
 from schemas.events.frame_captured import FrameCaptured
+from shared import telemetry
 from shared.bus.port import Log, Message
 
 
@@ -44,7 +45,8 @@ class ServicePublisher:
         picture: Picture | None = None,
         cause: Envelope | None = None,
     ) -> Envelope:
-        """See `Publisher.mint`. An event without a cause starts a trace of its own."""
+        """See `Publisher.mint`. An event without a cause belongs to the call at hand, or starts a trace."""
+        here, correlation = telemetry.traceparent() or new_trace(), telemetry.correlation_id()
         return Envelope(
             id=id or str(uuid.uuid4()),
             source=self._source,
@@ -52,8 +54,8 @@ class ServicePublisher:
             key=event.key,
             event=event,
             picture=picture,
-            traceparent=cause.traceparent if cause is not None else new_trace(),
-            correlation=(cause.correlation or cause.id) if cause is not None else None,
+            traceparent=cause.traceparent if cause is not None else here,
+            correlation=(cause.correlation or cause.id) if cause is not None else correlation,
         )
 
     def tombstone(self, topic: Topic, key: str) -> Envelope:

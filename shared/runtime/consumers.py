@@ -53,7 +53,7 @@ class Consumer:
     @property
     def stuck(self) -> bool:
         """Whether there is lag and no commit for too long."""
-        return self._engine is not None and self._engine.stuck
+        return self._engine is not None and "stuck" in self._engine.health().details
 
 
 async def watch(consumers: Mapping[str, Consumer], supervisor: Supervisor) -> None:

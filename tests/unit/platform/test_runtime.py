@@ -11,10 +11,15 @@ import pytest
 
 from schemas import topics
 from schemas.events.camera_status_changed import CameraStatusChanged
+from shared import telemetry
 from shared.bus.port import Batch, Subscription
+from shared.clock import SystemClock
 from shared.errors import Setup, Transient, Unavailable
+from shared.metrics import Metrics
 from shared.platform import ServicePlatform
+from shared.runtime.consumers import Consumer, watch
 from shared.service import Health, Running, Service
+from shared.supervisor import Supervisor
 from tests.unit.platform import toys
 
 STATUS = CameraStatusChanged(
@@ -272,3 +277,65 @@ async def test_transient_trouble_in_a_handler_does_not_end_the_consumer(tmp_path
     assert (
         'vantage_bus_retries_total{error="Transient",group="toy",topic="camera-status"} 1.0' in text
     )
+
+
+async def test_the_trace_of_an_event_reaches_the_log_lines_and_what_is_said_next(
+    tmp_path: Path,
+) -> None:
+    heard = asyncio.Event()
+    seen: list[ServicePlatform] = []
+    found: list[tuple[str | None, str | None]] = []
+
+    async def handle(batch: Batch) -> None:
+        next_one = said(seen[0])
+        found.append((telemetry.correlation_id(), next_one.correlation))
+        found.append((batch.envelopes[0].traceparent, next_one.traceparent))
+        heard.set()
+
+    app = toys.app_of(tmp_path, talking(hearing(handle), seen))
+    async with toys.lifespan(app):
+        with telemetry.trace(None, "order-7"):
+            await seen[0].publisher.publish([said(seen[0])])
+        await settled(heard)
+    (correlation, onward), (before, after) = found
+    assert correlation == onward == "order-7"
+    assert before is not None
+    assert after is not None
+    assert before.split("-")[1] == after.split("-")[1]
+    assert before != after
+
+
+class Engine:
+    """As much of an engine as a consumer sees."""
+
+    caught_up = True
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self.started = asyncio.Event()
+
+    async def run(self) -> None:
+        self.started.set()
+        await asyncio.Event().wait()
+
+    async def drain(self, _budget: float) -> None: ...
+
+    def health(self) -> Health:
+        return self._health
+
+
+async def test_a_consumer_without_progress_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.runtime.consumers.LOOK_S", 0.01)
+    monkeypatch.setattr("shared.supervisor.FIRST_WAIT_S", 0.001)
+    stuck = Health(status="unhealthy", reason="no progress", details={"stuck": ["t/0"]})
+    engines = [Engine(stuck), Engine(Health(status="healthy"))]
+    waiting = iter(engines)
+    consumer = Consumer("toy", lambda: next(waiting))  # type: ignore[arg-type,return-value]  # as much as it needs
+    supervisor = Supervisor(SystemClock(), Metrics().task_restarts)
+    supervisor.start("toy", consumer.run)
+    supervisor.start("watchdog", lambda: watch({"toy": consumer}, supervisor))
+    await settled(engines[1].started)
+    assert (await consumer.check()).status == "healthy"
+    await supervisor.stop()

@@ -75,7 +75,8 @@ def test_every_topic_of_an_event_exists(event: type) -> None:
 
 def test_the_services_folder_holds_services_and_their_compositions() -> None:
     inside = {path.relative_to(ROOT).parts[1] for path in tree.python("services")}
-    assert inside <= {"__init__.py", *tree.COMPOSERS, *tree.SERVICES}
+    names = {name.removesuffix(".py") for name in inside}
+    assert names <= {"__init__", *tree.COMPOSERS, *tree.SERVICES}
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "rule": "services.orchestrator.cli",
     "notify": "services.notifier.cli",
     "demo": "services.demo",
+    "analyze": "services.analyze.cli",
     "track": "services.orchestrator.track",
 }
 

@@ -164,5 +164,5 @@ def _restore_stays(plan: Plan, state: TrackState, kept: KeptTrack) -> None:
         stay = Stay(one.since)
         stay.until, stay.left, stay.inside = one.until, one.left, one.inside
         if stay.inside:
-            state.bits |= reach(state.plan.watches[number].stayed, stay, kept.last_seen)
+            state.bits |= reach(state.plan.watches[number].stayed, stay, stay.until)
         state.stays[number] = stay

@@ -49,11 +49,11 @@ def refuse(path: str, value: object, message: str, remedy: str) -> RuleError:
 
 
 def translated(
-    error: msgspec.ValidationError, raw: object, path: str, fields: Sequence[str]
+    error: msgspec.ValidationError, raw: object, path: str, kind: type[msgspec.Struct] | None
 ) -> RuleError:
     """The error of a strict conversion of `raw`, which stands at `path`, said with value and remedy.
 
-    `fields` are the names that the outermost object may have.
+    `kind` is what it should have become; its fields and their values are what the remedy offers.
     """
     match = _AT.match(str(error))
     what = match["what"] if match else str(error)
@@ -63,7 +63,7 @@ def translated(
     if unknown is not None:
         name = unknown["name"]
         found = value.get(name) if isinstance(value, Mapping) else value
-        allowed = fields if inner == "$" else ()
+        allowed = _fields(kind) if inner == "$" else ()
         return refuse(
             f"{path}{inner[1:]}.{name}",
             found,
@@ -71,7 +71,8 @@ def translated(
             unknown_remedy(name, allowed),
         )
     head, _, tail = what.partition("; ")
-    return refuse(path + inner[1:], value, head, tail or "write what is expected there")
+    remedy = tail or _choice(kind, inner) or "write what is expected there"
+    return refuse(path + inner[1:], value, head, remedy)
 
 
 def unknown_remedy(name: str, allowed: Sequence[str]) -> str:
@@ -81,6 +82,29 @@ def unknown_remedy(name: str, allowed: Sequence[str]) -> str:
     near = get_close_matches(name, allowed, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}use one of {', '.join(allowed)}"
+
+
+def _fields(kind: type[msgspec.Struct] | None) -> list[str]:
+    return [] if kind is None else [one.encode_name for one in msgspec.structs.fields(kind)]
+
+
+def _choice(kind: type[msgspec.Struct] | None, inner: str) -> str:
+    """`use one of …` where the field at this place may have only some values."""
+    found: Any = None if kind is None else msgspec.inspect.type_info(kind)
+    for name, _ in _STEP.findall(inner):
+        if name and isinstance(found, msgspec.inspect.StructType):
+            found = next((f.type for f in found.fields if f.encode_name == name), None)
+        elif not name:
+            arrays = [found, *getattr(found, "types", ())]
+            found = next((one.item_type for one in arrays if hasattr(one, "item_type")), None)
+    values = _literals(found)
+    return f"use one of {', '.join(map(str, values))}" if values else ""
+
+
+def _literals(found: Any) -> list[object]:  # noqa: ANN401 - msgspec's description of a type
+    parts = [found, *getattr(found, "types", ())]
+    literals = (one for one in parts if isinstance(one, msgspec.inspect.LiteralType))
+    return [value for one in literals for value in one.values]
 
 
 def _value_at(raw: object, path: str) -> object:

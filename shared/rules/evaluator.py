@@ -95,11 +95,12 @@ class Evaluator:
         self._health.away(since, until)
 
     def readings(self) -> list[Reading]:
-        """Value and margin of every rule for every track, as of the last frame: why, and how nearly."""
+        """Value and margin of every rule for every track, as of the last frame taken in since the start or a load."""
         read, unknown = self._reader.read, self._unknown
         readings = [read(one, None, self._camera_bits, unknown) for one in self._plan.frame_rules]
         for state in self._states.values():
-            true = state.bits | state.pulses | self._camera_bits
+            pulses = state.pulses if state.last_seen == self._at else 0
+            true = state.bits | pulses | self._camera_bits
             readings += [read(one, state, true, unknown) for one in self._plan.track_rules]
         return readings
 

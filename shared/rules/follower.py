@@ -61,13 +61,6 @@ class TrackState:
         self.bits = self.pulses = self.fired = self.changed = 0
         self.camera = self.unknown = -1
 
-    def settle(self, at: int) -> None:
-        """Work out the answers that follow from time alone, as they were at the sample `at`."""
-        for number, stay in self.stays.items():
-            if stay.inside:
-                self.bits |= reach(self.plan.watches[number].stayed, stay, at)
-        self.age(at)
-
     def age(self, at: int) -> None:
         """The track is `at - born_at` old now."""
         for position, threshold in enumerate(self.plan.ages):
@@ -191,8 +184,6 @@ class Follower:
             stay.left = at
         if at - stay.left >= LEAVE and not self.blind(LEAVE):
             self._leave(state, number, stay, state.plan.watches[number])
-        elif at >= stay.due:
-            self._mature(state, number, stay, at)
 
     def _leave(self, state: TrackState, number: int, stay: Stay, watch: Watch) -> None:
         self._ended(state, number, stay)

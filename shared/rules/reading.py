@@ -20,8 +20,7 @@ def read(kind: type[T], raw: object, path: str) -> T:
     try:
         return msgspec.convert(raw, kind, strict=True, dec_hook=_hook)
     except msgspec.ValidationError as error:
-        names = [field.encode_name for field in msgspec.structs.fields(kind)]
-        raise translated(error, raw, path, names) from error
+        raise translated(error, raw, path, kind) from error
 
 
 def duration(raw: object, path: str) -> Duration:
@@ -33,7 +32,7 @@ def duration(raw: object, path: str) -> Duration:
     try:
         return msgspec.convert(raw, Duration, strict=True, dec_hook=_hook)
     except msgspec.ValidationError as error:
-        raise translated(error, raw, path, ()) from error
+        raise translated(error, raw, path, None) from error
 
 
 def struct_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _minutes(text: str) -> int:
 
 def _explained(error: msgspec.ValidationError, raw: object, path: str) -> RuleError:
     """YAML 1.1 reads an unquoted 07:00 as the number 420: say so."""
-    plain = translated(error, raw, path, Schedule.__struct_fields__)
+    plain = translated(error, raw, path, Schedule)
     found = plain.problems[0]
     if "between" in found.path and "`int`" in found.message:
         return refuse(found.path, found.value, "a time of day is text", 'put it in quotes: "07:00"')

@@ -17,7 +17,9 @@ from shared.rules.stays import Stay
 
 
 class Dwell(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """True while a track's stay has lasted `min`, counted from its first sample inside.
+    """True once a track is inside `min` or longer after the first sample of its stay, until it has left.
+
+    Stepping out for less than it takes to leave does not begin a stay anew; only a sample inside counts up.
 
     `continuous` begins anew after leaving; `cumulative` adds up the time inside over the last `window`.
     With `max_move` (fraction of the frame) the time counts from where the track last stood still: it begins anew
@@ -86,6 +88,8 @@ class Dwell(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if stay is None:
                 memory.clear()
                 return False
+            if stay.left >= 0:
+                return bool(memory) and stay.until - memory[0] >= minimum and stay.inside
             if not memory or math.hypot(x - memory[1], y - memory[2]) > reach:
                 memory[:] = (at, x, y)
             return stay.inside and at - memory[0] >= minimum
@@ -128,7 +132,7 @@ class Dwell(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _elapsed(glance: Glance) -> int:
     stay = glance.stay
-    return glance.at - stay.since if stay is not None else 0
+    return stay.until - stay.since if stay is not None else 0
 
 
 def _inside_within(memory: list[float], stay: Stay | None, start: int) -> float:

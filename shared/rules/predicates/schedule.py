@@ -59,7 +59,7 @@ def _by_the_minute(schedule: Schedule, zone: ZoneInfo) -> Callable[[list[float],
     def step(memory: list[float], view: View) -> bool:
         minute = view.at // MINUTE
         if not memory or memory[0] != minute:
-            memory[:] = (minute, schedule.holds(view.at, zone))
+            memory[:] = (minute, int(schedule.holds(view.at, zone)))
         return bool(memory[1])
 
     return step

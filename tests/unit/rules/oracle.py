@@ -46,44 +46,56 @@ def inside(polygon: list[tuple[float, float]], feet: Points) -> NDArray[np.bool_
 
 @dataclass
 class Spell:
-    """A stay in a zone: its first sample, when it was confirmed, when it was known to be over (None: never)."""
+    """A stay in a zone: its first sample, when it was confirmed, when it was known to be over."""
 
     since: int
     confirmed: int
-    over: int | None
+    over: int
     left: bool
     seen: list[int]
 
 
 def spells(path: Path, polygon: list[tuple[float, float]]) -> list[Spell]:
     """Stays of a track with hysteresis: 0.4 s in, 1.0 s out, 2 s unseen end everything."""
-    held = inside(polygon, np.array(path.feet))
-    found: list[Spell] = []
-    first: int | None = None
-    out: int | None = None
-    current: Spell | None = None
-    last: int | None = None
-    for at, here in zip(path.times, held, strict=True):
-        if last is not None and at - last > 2 * MICRO:
-            if current is not None:
-                current.over = last + 2 * MICRO + 1
-            first, out, current = None, None, None
-        last = at
-        if current is None:
-            first = (at if first is None else first) if here else None
-            if first is not None and at - first >= 400_000:
-                current, out = Spell(first, at, None, False, [at]), None
-                found.append(current)
-            continue
-        out = None if here else (at if out is None else out)
-        if out is not None and at - out >= MICRO:
-            current.over, current.left = at, True
-            current, first, out = None, None, None
-            continue
-        current.seen.append(at)
-    if current is not None and last is not None:
-        current.over = last + 2 * MICRO + 1
+    found = []
+    for stretch in _stretches(path):
+        held = inside(polygon, np.array(stretch.feet))
+        found += _spells_of_stretch(stretch.times, held)
     return found
+
+
+def _spells_of_stretch(times: list[int], held: NDArray[np.bool_]) -> list[Spell]:
+    found: list[Spell] = []
+    i, end = 0, len(times)
+    while i < end:
+        if not held[i]:
+            i += 1
+            continue
+        first = i
+        while i < end and held[i] and times[i] - times[first] < 400_000:
+            i += 1
+        if i == end or not held[i]:
+            continue
+        spell = Spell(times[first], times[i], times[-1] + 2 * MICRO + 1, False, [])
+        found.append(spell)
+        i = _follow(times, held, i, spell)
+    return found
+
+
+def _follow(times: list[int], held: NDArray[np.bool_], i: int, spell: Spell) -> int:
+    """From the confirming sample to the one after the stay."""
+    out: int | None = None
+    while i < len(times):
+        if held[i]:
+            out = None
+            spell.seen.append(times[i])
+        else:
+            out = times[i] if out is None else out
+            if times[i] - out >= MICRO:
+                spell.over, spell.left = times[i], True
+                return i + 1
+        i += 1
+    return i
 
 
 def enters(rule: str, paths: list[Path], polygon: list[tuple[float, float]]) -> list[Fired]:
@@ -91,12 +103,7 @@ def enters(rule: str, paths: list[Path], polygon: list[tuple[float, float]]) -> 
 
 
 def leaves(rule: str, paths: list[Path], polygon: list[tuple[float, float]]) -> list[Fired]:
-    return [
-        Fired(rule, (p.name,), s.over)
-        for p in paths
-        for s in spells(p, polygon)
-        if s.left and s.over is not None
-    ]
+    return [Fired(rule, (p.name,), s.over) for p in paths for s in spells(p, polygon) if s.left]
 
 
 def dwells(
@@ -205,11 +212,7 @@ def counts(
     since: int | None = None
     done = False
     for at in frames:
-        there = {
-            name
-            for name, spell in everyone
-            if spell.confirmed <= at and (spell.over is None or at < spell.over)
-        }
+        there = {name for name, spell in everyone if spell.confirmed <= at < spell.over}
         if len(there) < n:
             since, done = None, False
             continue

@@ -1,4 +1,4 @@
-"""Admission: what waits for one camera. Marks wait in order; of frames only the newest does. Pure."""
+"""Admission: what waits for one camera. Marks wait in order; of frames the newest does under load. Pure."""
 
 from __future__ import annotations
 
@@ -13,26 +13,35 @@ if TYPE_CHECKING:
 
 MOST = 64
 """Marks that wait; past that the oldest heartbeat goes, since a newer one says more."""
+BURST = 1_000_000
+"""Microseconds of frames that may wait: a hiccup of the machine costs none."""
+CALM = 10_000_000
+"""Microseconds without a loss, after which frames may wait again; before that only the newest does."""
 
 
 class Slot:
-    """Room for one frame and the marks around it. `max_age`: microseconds since a frame left its reader."""
+    """Room for the newest frame and the marks around it, and for a short burst of frames.
+
+    `max_age`: microseconds since a frame left its reader, after which it is dropped. Under lasting load each frame
+    takes the place of the one that waits, so that what is looked at is new and evenly spread.
+    """
 
     def __init__(self, max_age: int) -> None:
         self._max_age = max_age
         self._waiting: deque[Envelope] = deque()
         self._lost: Counter[str] = Counter()
+        self._lost_at: int | None = None
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
         return bool(self._waiting)
 
     def offer(self, envelope: Envelope) -> None:
-        """Let an event wait; a frame takes the place of the one that waits."""
+        """Let an event wait; under load a frame takes the place of those that wait."""
         if isinstance(envelope.event, FrameCaptured):
-            self._drop(_frame(self._waiting), "newer")
+            self._make_room(envelope.event.read_at)
         elif len(self._waiting) >= MOST:
-            self._drop(_heartbeat(self._waiting), "")
+            self._forget_heartbeat()
         self._waiting.append(envelope)
 
     def take(self, now: int) -> Envelope | None:
@@ -41,7 +50,7 @@ class Slot:
             envelope = self._waiting.popleft()
             event = envelope.event
             if isinstance(event, FrameCaptured) and now - event.read_at > self._max_age:
-                self._lost["late"] += 1
+                self._lose("late", event.read_at)
                 continue
             return envelope
         return None
@@ -51,16 +60,24 @@ class Slot:
         lost, self._lost = self._lost, Counter()
         return lost
 
-    def _drop(self, envelope: Envelope | None, reason: str) -> None:
-        if envelope is not None:
+    def _make_room(self, at: int) -> None:
+        frames = [
+            (envelope, envelope.event.read_at)
+            for envelope in self._waiting
+            if isinstance(envelope.event, FrameCaptured)
+        ]
+        calm = self._lost_at is None or at - self._lost_at >= CALM
+        if not frames or (calm and at - frames[0][1] < BURST):
+            return
+        for envelope, _ in frames:
             self._waiting.remove(envelope)
-            if reason:
-                self._lost[reason] += 1
+            self._lose("newer", at)
 
+    def _lose(self, reason: str, at: int) -> None:
+        self._lost[reason] += 1
+        self._lost_at = at
 
-def _frame(waiting: deque[Envelope]) -> Envelope | None:
-    return next((each for each in waiting if isinstance(each.event, FrameCaptured)), None)
-
-
-def _heartbeat(waiting: deque[Envelope]) -> Envelope | None:
-    return next((each for each in waiting if isinstance(each.event, StreamAlive)), None)
+    def _forget_heartbeat(self) -> None:
+        oldest = next((each for each in self._waiting if isinstance(each.event, StreamAlive)), None)
+        if oldest is not None:
+            self._waiting.remove(oldest)

@@ -1,4 +1,4 @@
-"""Admission: of frames the newest waits, marks all wait in order, and what is lost is counted."""
+"""Admission: bursts wait, under load the newest frame does, marks wait in order, what is lost is counted."""
 
 from schemas.event import Envelope
 from services.inference.admission import MOST, Slot
@@ -21,16 +21,43 @@ def fill(*envelopes: Envelope) -> Slot:
     return slot
 
 
-def test_the_newest_frame_takes_the_place_of_the_one_that_waits() -> None:
-    slot = fill(frame(1), frame(2), frame(3))
-    assert taken(slot) == ["1-3"]
-    assert slot.lost() == {"newer": 2}
+def test_a_short_burst_waits_in_order() -> None:
+    slot = fill(*(frame(seq) for seq in range(1, 6)))
+    assert taken(slot) == ["1-1", "1-2", "1-3", "1-4", "1-5"]
     assert slot.lost() == {}
 
 
+def test_under_load_the_newest_frame_takes_the_place_of_those_that_wait() -> None:
+    slot = fill(*(frame(seq) for seq in range(1, 7)))
+    assert taken(slot) == ["1-6"]
+    assert slot.lost() == {"newer": 5}
+    assert slot.lost() == {}
+
+
+def test_under_lasting_load_looks_are_evenly_spread() -> None:
+    slot = fill(*(frame(seq) for seq in range(1, 7)))
+    looks = []
+    for seq in range(7, 31):
+        slot.offer(frame(seq))
+        if seq % 3 == 0:
+            looks += taken(slot)
+    assert looks == [f"1-{seq}" for seq in range(9, 31, 3)]
+
+
+def test_after_ten_calm_seconds_a_burst_may_wait_again() -> None:
+    slot = fill(*(frame(seq) for seq in range(1, 7)))
+    taken(slot)
+    slot.offer(frame(50))
+    slot.offer(frame(51))
+    assert taken(slot) == ["1-51"]
+    slot.offer(frame(101))
+    slot.offer(frame(102))
+    assert taken(slot) == ["1-101", "1-102"]
+
+
 def test_marks_stay_in_order_around_the_frame() -> None:
-    slot = fill(opened(), frame(1), alive(1), frame(2), alive(2), closed())
-    assert taken(slot) == ["opened", "alive-1", "1-2", "alive-2", "closed"]
+    slot = fill(opened(), frame(1), alive(1), frame(6), alive(2), closed())
+    assert taken(slot) == ["opened", "alive-1", "1-6", "alive-2", "closed"]
 
 
 def test_a_frame_that_left_its_reader_too_long_ago_is_dropped() -> None:

@@ -135,18 +135,18 @@ async def test_events_of_a_camera_are_said_in_order() -> None:
         assert [event.seq for event in subject.said.detections()] == list(range(1, 11))
 
 
-async def test_while_a_look_lasts_the_newest_frame_wins_and_the_skipped_are_counted() -> None:
+async def test_while_a_look_lasts_long_the_newest_frame_wins_and_the_skipped_are_counted() -> None:
     detector = Held(open=False)
     async with service({"": detector}) as subject:
         await subject.hear(frame(1, size=SMALL))
         await wait_for(lambda: len(detector.calls) == 1)
-        for number in range(2, 7):
+        for number in range(2, 8):
             await subject.hear(frame(number, size=SMALL))
         detector.gate.set()
         await subject.said.count(2)
         assert [(event.seq, event.skipped) for event in subject.said.detections()] == [
             (1, 0),
-            (6, 4),
+            (7, 5),
         ]
 
 

@@ -62,7 +62,7 @@ def _scene() -> Scene:
 
 def _rules() -> list[Rule]:
     """Fifty rules of every kind, all about persons, no two alike."""
-    rules = []
+    rules: list[dict[str, object]] = []
     for zone in range(10):
         where = {"class": "person", "zone": f"zone{zone}"}
         night = {"schedule": {"tz": "Europe/Berlin", "not_between": ["07:00", f"20:0{zone}"]}}

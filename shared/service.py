@@ -36,6 +36,7 @@ class Running:
     """What a started service gives to the runtime."""
 
     router: APIRouter | None = None
+    fallback: APIRouter | None = None  # asked after the routers of all services of the process
     subscriptions: Sequence[Subscription] = ()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.gateway.sessions import Sessions
 from services.gateway.sessions import SignedIn as Fresh
+from services.gateway.table import Table, merged
 from shared.errors import NotFound, Unauthenticated
 from shared.http import client_address
 from shared.metrics import Metrics
@@ -159,14 +160,14 @@ def make_page_router(title: str) -> APIRouter:
     return router
 
 
-def make_document_router() -> APIRouter:
+def make_document_router(table: Table) -> APIRouter:
     """The description of the whole API."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/openapi.json")
     async def openapi(request: Request, _: SignedIn) -> JSONResponse:
         """OpenAPI of all services."""
-        return JSONResponse(request.app.openapi())
+        return JSONResponse(merged(request.app.openapi(), table.documents()))
 
     return router
 

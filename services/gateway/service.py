@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import httpx
 from fastapi import APIRouter
 
 from services.gateway.api import make_router, make_token_router
@@ -17,9 +18,11 @@ from services.gateway.pages import (
 )
 from services.gateway.passwords import Passwords
 from services.gateway.people import People
+from services.gateway.proxy import make_proxy_router
 from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
+from services.gateway.table import Table
 from services.gateway.throttle import Throttle
 from shared.errors import Invalid, Setup
 from shared.security.tokens import Issuer
@@ -56,14 +59,24 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     router.include_router(make_token_router(people, platform.keys, issuer, throttle))
     router.include_router(make_session_router(sessions, cookies, platform.metrics))
     router.include_router(make_page_router("Vantage"))
-    router.include_router(make_document_router())
+    table = Table(settings.upstreams, lambda: issuer.service("gateway"))
+    router.include_router(make_document_router(table))
 
     async def sweep() -> None:
         while True:
             await sessions.sweep()
             await asyncio.sleep(SWEEP_S)
 
-    yield Running(router=router, jobs={"sweep": sweep})
+    if not settings.upstreams:
+        yield Running(router=router, jobs={"sweep": sweep})
+        return
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
+        yield Running(
+            router=router,
+            fallback=make_proxy_router(table, client),
+            jobs={"sweep": sweep, "table": table.keep},
+            checks={"upstreams": table.check},
+        )
 
 
 async def _first_admin(platform: ServicePlatform, people: People) -> None:

@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
 
 from shared.clock import SystemClock
 from shared.http import Application
@@ -17,8 +15,8 @@ from shared.peers import Peers
 from shared.platform import Platform, ServicePlatform, open_platform, open_service
 from shared.runtime.consumers import Consumer, watch
 from shared.runtime.health import Checks
+from shared.runtime.process import process_routes
 from shared.runtime.routes import check_doors
-from shared.security.doors import PUBLIC
 from shared.settings import Configuration
 from shared.supervisor import Supervisor
 
@@ -78,9 +76,12 @@ class Runtime:
             app.state.runtime = self
             app.state.notices = platform.notices
             stack.push_async_callback(self._supervisor.stop)
-            app.include_router(self._own_routes())
+            app.include_router(process_routes(self))
             for service in self._services:
                 await self._start(service, platform, app, stack)
+            for running in self._running.values():
+                if running.fallback is not None:
+                    app.include_router(running.fallback)
             check_doors(app.routes)
             if self._works:
                 self._supervise()
@@ -177,23 +178,6 @@ class Runtime:
         for name, answer in zip(steps, found, strict=True):
             if isinstance(answer, BaseException):
                 log.error("drain_step_failed", kind=kind, name=name, reason=repr(answer))
-
-    def _own_routes(self) -> APIRouter:
-        router = APIRouter(tags=["process"], dependencies=PUBLIC)
-
-        @router.get("/health")
-        async def health() -> JSONResponse:
-            """Whether this process and what it depends on are well."""
-            report = await self.checks.report()
-            return JSONResponse(report, 503 if report["status"] == "unhealthy" else 200)
-
-        @router.get("/ready")
-        async def ready() -> JSONResponse:
-            """Whether this process takes work now."""
-            faults = await self.faults()
-            return JSONResponse({"ready": not faults, "faults": faults}, 503 if faults else 200)
-
-        return router
 
 
 def application(

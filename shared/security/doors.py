@@ -9,7 +9,7 @@ from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from shared.errors import Forbidden, Unauthenticated
+from shared.errors import Forbidden, VantageError
 from shared.security.principal import Principal
 from shared.security.scopes import SCOPES
 
@@ -51,10 +51,19 @@ class SocketDoor(Door):
         Raises:
             WebSocketException: unknown caller, foreign page, or the scope is missing.
         """
-        try:
-            return await super().__call__(connection)
-        except (Unauthenticated, Forbidden) as error:
-            raise WebSocketException(POLICY_VIOLATION, str(error)) from None
+        return await refusing(super().__call__(connection))
+
+
+async def refusing(answer: Awaitable[Principal]) -> Principal:
+    """The answer of a door, its refusal as a WebSocket's.
+
+    Raises:
+        WebSocketException: the door stays shut.
+    """
+    try:
+        return await answer
+    except VantageError as error:
+        raise WebSocketException(POLICY_VIOLATION, str(error)) from None
 
 
 def require(scope: str) -> Door:

@@ -1,7 +1,7 @@
 """Dead letters: what is written about a record that no handler can digest, and when to stop writing them.
 
 A dead letter is the record itself, value, key and headers untouched (so the event keeps its id), with headers that
-say where it came from and why. It is acknowledged before the source is committed: a crash between the two writes
+say where it came from and why. Ephemeral records have none: a picture must not outlive its topic. It is acknowledged before the source is committed: a crash between the two writes
 it twice, with the same origin.
 """
 
@@ -33,8 +33,9 @@ def dead_topic(topic: Topic) -> Topic:
 
 
 def with_dead(topics: Iterable[Topic]) -> tuple[Topic, ...]:
-    """These topics, each followed by the one for its dead letters."""
-    return tuple(both for topic in topics for both in (topic, dead_topic(topic)))
+    """These topics, and one for the dead letters of each that is not ephemeral."""
+    known = tuple(topics)
+    return (*known, *(dead_topic(topic) for topic in known if topic.kind != "ephemeral"))
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 PASSING = (Transient, TimeoutError, ConnectionError)  # errors that another try may not meet
+PICTURES = 32  # that wait in a lane; the others wait in their topic's ring, where the newest win
 JOINING = 2.0  # seconds that a drain waits beyond its budget for a log that does not answer
 
 
@@ -64,6 +65,7 @@ class Engine:
         self._observe = observe or Unmeasured()
         self._stateful = subscription.positions is not None or subscription.owner is not None
         self._ephemeral = {t.name for t in subscription.topics if t.kind == "ephemeral"}
+        self._room = min(subscription.max_batch, PICTURES if self._ephemeral else 1_000_000)
         self._random = random.Random()  # noqa: S311 -- jitter, not a secret
         self._trip = TripWire(int(self._settings.trip_limit), int(self._settings.trip_window))
         self._lanes: dict[Partition, Lane] = {}
@@ -172,8 +174,8 @@ class Engine:
         return lane
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
-        if not worker.cancelled() and worker.exception() and not self._failed.done():
-            self._failed.set_exception(worker.exception() or RuntimeError())
+        if not worker.cancelled() and (error := worker.exception()) and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def _until_drained(self) -> None:
         await self._draining.wait()
@@ -187,12 +189,10 @@ class Engine:
         await self._reader.close()
 
     async def _intake(self) -> None:
-        backoff = self._backoff()
+        backoff, most = self._backoff(), 2 * self._room
         while True:
             try:
-                found = await self._reader.fetch(
-                    max_records=2 * self._sub.max_batch, timeout=self._settings.poll
-                )
+                found = await self._reader.fetch(max_records=most, timeout=self._settings.poll)
             except Transient as error:
                 log.warning("log_away", group=self._sub.group, reason=str(error))
                 await asyncio.sleep(backoff.next())
@@ -206,15 +206,15 @@ class Engine:
         missing = lane.put(records)
         skipped = missing if partition.topic in self._ephemeral else 0
         if self._sub.kind == "tail":
-            skipped += lane.drop_oldest(self._sub.max_batch)
+            skipped += lane.drop_oldest(self._room)
         if skipped > 0:
             self._observe.skipped(self._sub.group, partition.topic, skipped)
         self._steer(lane)
 
     def _steer(self, lane: Lane) -> None:
         """Pause the partition of a lane that is full, still loading or stopped; a tail is never full."""
-        waiting, room = len(lane.queue), self._sub.max_batch
-        full = waiting >= room or (lane.paused and waiting > room // 2)
+        waiting = len(lane.queue)
+        full = waiting >= self._room or (lane.paused and waiting > self._room // 2)
         pause = self._trip.tripped or not lane.sound or (full and self._sub.kind != "tail")
         if pause and not lane.paused:
             self._reader.pause([lane.partition])
@@ -229,7 +229,7 @@ class Engine:
         if self._stateful:
             await self._load(lane)
         while not lane.closing.is_set() and not self._trip.tripped:
-            work = lane.take(1 if self._sub.each else self._sub.max_batch)
+            work = lane.take(1 if self._sub.each else self._room)
             if work is None:
                 lane.news.clear()
                 await lane.news.wait()
@@ -279,7 +279,7 @@ class Engine:
         if not known and failure.attempt < self._settings.tries:
             await self._later(lane, work, error)
             return
-        if self._sub.kind == "group" and not await self._bury(lane, record, failure):
+        if self._buries(lane) and not await self._bury(lane, record, failure):
             lane.again(work.records)
             return
         trace = {} if known else {"exc_info": error}
@@ -295,6 +295,10 @@ class Engine:
             for other in self.lanes:
                 self._steer(other)
                 other.news.set()
+
+    def _buries(self, lane: Lane) -> bool:
+        """What is ephemeral is passed over: a frame must not outlive its topic among the dead letters."""
+        return self._sub.kind == "group" and lane.partition.topic not in self._ephemeral
 
     async def _bury(self, lane: Lane, record: Record, failure: Failure) -> bool:
         """Write the dead letter; True once it is acknowledged, False when the partition is given up before."""
@@ -342,10 +346,9 @@ class Engine:
             await asyncio.sleep(self._settings.commit_every)
 
     async def _commit(self, lanes: Iterable[Lane]) -> None:
-        if self._sub.kind != "group":
-            return
+        ours = lanes if self._sub.kind == "group" else ()
         async with self._committing:
-            ahead = {lane.partition: lane for lane in lanes if lane.done > lane.committed}
+            ahead = {lane.partition: lane for lane in ours if lane.done > lane.committed}
             offsets = {partition: lane.done for partition, lane in ahead.items()}
             if not offsets:
                 return

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.topics import DETECTIONS
+from schemas.topics import DETECTIONS, FRAMES
 from shared.bus.dead_letters import (
     LONGEST,
     Failure,
@@ -61,8 +61,8 @@ def test_an_ordinary_record_is_no_dead_letter() -> None:
         origin(RECORD)
 
 
-def test_every_topic_has_one_for_its_dead() -> None:
-    assert with_dead([DETECTIONS]) == (DETECTIONS, dead_topic(DETECTIONS))
+def test_every_topic_that_is_kept_has_one_for_its_dead() -> None:
+    assert with_dead([FRAMES, DETECTIONS]) == (FRAMES, DETECTIONS, dead_topic(DETECTIONS))
     assert dead_topic(DETECTIONS).name == DETECTIONS.dead
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from schemas.event import Envelope
+from shared.bus.engine import PICTURES
 from shared.bus.memory import open_memory
 from shared.bus.port import Batch, CommitRefused, Log, Offsets, Partition, Reader
 from shared.errors import Poison
@@ -85,6 +86,30 @@ async def test_a_table_passes_over_what_it_cannot_digest() -> None:
             await until(lambda: engine.caught_up)
         assert not await dead_letters(log, topic)
     assert seen.ids == ["yard:1"]
+
+
+async def test_a_bad_frame_is_passed_over_and_leaves_no_letter() -> None:
+    topic, seen = make_topic("ephemeral", partitions=1), Seen()
+    async with open_memory([topic]) as log:
+        await log.append([garbage(topic, "gate"), fact(topic, "yard", 1)])
+        async with running(make_engine(log, subscribe(topic, seen))):
+            await until(lambda: seen.ids == ["yard:1"])
+
+
+async def test_few_frames_wait_for_a_slow_handler() -> None:
+    topic, opened = make_topic("ephemeral", partitions=1), asyncio.Event()
+
+    async def handle(batch: Batch) -> None:
+        await opened.wait()
+
+    async with open_memory([topic]) as log:
+        engine = make_engine(log, subscribe(topic, handle))
+        async with running(engine):
+            for start in range(0, 1_000, 10):
+                await log.append(facts(topic, ["gate"], range(start, start + 10)))
+            await until(lambda: any(lane.paused for lane in engine.lanes))
+            assert max(len(lane.queue) for lane in engine.lanes) <= 3 * PICTURES
+            opened.set()
 
 
 async def test_unknown_options_are_refused() -> None:

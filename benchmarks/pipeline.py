@@ -1,8 +1,9 @@
 """From video to incidents: our pipeline beside a bare decode+detect loop and one with supervision, in one run.
 
 `pets09-s2l1-300.mp4` with YOLOX-Nano, every frame detected, one intra-op thread, one decoder thread. Ours says every
-detection on the durable log (SQLite, synchronous=FULL), tracks, and evaluates two rules. Each measurement is a process
-of its own, pinned; they take turns, and medians count. Start-up (imports, loading the model) is not measured.
+detection on the durable log (SQLite, synchronous=FULL, twenty a commit), tracks, and evaluates two rules; `analyze` is
+what `vantage analyze` does. Each measurement is a process of its own, pinned; they take turns, and medians count.
+Start-up (imports, loading the model) is not measured.
 
 Run: `.venv/bin/python -m benchmarks.pipeline [--runs N] [--skip supervised]`. Figures that must hold: wall of bare over
 wall of ours >= 0.85 on one core; CPU seconds a frame of ours over those of bare <= 1.3 on two; recall and precision
@@ -12,7 +13,6 @@ within 0.005 of bare, also with a JPEG in between.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import resource
@@ -31,8 +31,6 @@ DATA = Path(os.environ.get("VANTAGE_TEST_DATA", "../shared"))
 VIDEO = DATA / "media" / "pets09-s2l1-300.mp4"
 TRUTH = DATA / "media" / "pets09-s2l1-300.gt.txt"
 MODEL = DATA / "models" / "yolox_nano.onnx"
-COMMIT = 20
-"""Detections that are made durable together."""
 
 
 def main() -> None:
@@ -75,8 +73,9 @@ def _accuracy(names: list[str]) -> None:
 
     print("accuracy, person class, confidence 0.3, NMS 0.45, IoU 0.5")
     for name in names:
-        seen, _ = LOOPS[name](Path(tempfile.mkdtemp()))
-        print(f"  {name:12} {score(seen, TRUTH)}")
+        with tempfile.TemporaryDirectory() as folder:
+            seen, _ = LOOPS[name](Path(folder))
+        print(f"  {name:12} {score(seen, TRUTH)}", flush=True)
 
 
 def _medians(measured: list[dict[str, Any]]) -> tuple[float, float]:
@@ -146,24 +145,29 @@ def _timed(loop: Callable[[Any], dict[int, list[list[float]]]]) -> Answer:
     return seen, watch.stop()
 
 
-def ours(folder: Path) -> Answer:
-    from benchmarks.stages import pipeline
+def durable(folder: Path, *, jpeg: bool = False) -> Answer:
+    from benchmarks import stages
 
-    return asyncio.run(pipeline(VIDEO, MODEL, folder, Watch(), commit=COMMIT))
+    return stages.durable(VIDEO, MODEL, folder, Watch(), jpeg=jpeg)
 
 
-def ours_jpeg(folder: Path) -> Answer:
-    from benchmarks.stages import pipeline
+def durable_jpeg(folder: Path) -> Answer:
+    return durable(folder, jpeg=True)
 
-    return asyncio.run(pipeline(VIDEO, MODEL, folder, Watch(), commit=COMMIT, jpeg=True))
+
+def analyzed(folder: Path) -> Answer:
+    from benchmarks import stages
+
+    return stages.analyzed(VIDEO, MODEL, folder, Watch())
 
 
 LOOPS: Mapping[str, Callable[[Path], Answer]] = {
     "bare": bare,
     "bare-jpeg": bare_jpeg,
     "supervised": supervised,
-    "ours": ours,
-    "ours-jpeg": ours_jpeg,
+    "ours": durable,
+    "ours-jpeg": durable_jpeg,
+    "analyze": analyzed,
 }
 
 if __name__ == "__main__":

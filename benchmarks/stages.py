@@ -1,68 +1,109 @@
-"""Our pipeline in one process: source, detection, durable log, tracks, rules, as `vantage analyze` composes them."""
+"""Our pipeline in one process: with detections on the durable log, and as `vantage analyze` runs it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from schemas.cloudevents import JpegPicture
-from schemas.event import Envelope
-from schemas.events.camera_configured import CameraConfigured, Zone
 from schemas.events.detections_made import DetectionsMade
-from schemas.events.frame_captured import FrameCaptured
-from schemas.events.plan_decided import PlanDecided
-from schemas.events.rule_defined import RuleDefined
-from services.inference.backends import load
-from services.inference.backends.port import Options
+from services.analyze.film import Film
+from services.analyze.inputs import describe, know, open_detector, url_of
+from services.analyze.results import Results
+from services.analyze.stages import Stages
+from services.analyze.watch import Watch as StageWatch
 from services.inference.stage import DetectStage
-from services.ingest.sources.file import open_source
+from services.ingest.sources import open_source
 from services.ingest.sources.port import Opening
-from services.orchestrator.knowledge import Knowledge
+from services.orchestrator.domain import plan
 from services.orchestrator.stage import CameraStage
 from shared.bus.publisher import message
 from shared.bus.sqlite import open_sqlite
-from shared.images import Bitmap, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from benchmarks.pipeline import Watch
-    from schemas.event import Picture
-    from services.ingest.sources.port import Pixels
+    from schemas.event import Envelope
+    from schemas.events.camera_configured import CameraConfigured
+    from services.inference.backends.port import Detector
+    from services.orchestrator.knowledge import Knowledge
 
 CAMERA = "bench"
-ZONE = Zone(name="crossing", points=((0.15, 0.35), (0.8, 0.35), (0.8, 0.95), (0.15, 0.95)))
-MATCHES = {
+DETECT: dict[str, object] = {"every_frame": True, "rate": 60.0, "threshold": 0.3, "nms": 0.45}
+CROSSING = [[0.15, 0.35], [0.8, 0.35], [0.8, 0.95], [0.15, 0.95]]
+MATCHES: dict[str, dict[str, Any]] = {
     "enters": {"enter": {"class": "person", "zone": "crossing"}},
     "dwells": {"dwell": {"class": "person", "zone": "crossing", "min": "3s"}},
 }
 
+Answer = tuple[dict[int, list[list[float]]], dict[str, float]]
 
-async def pipeline(
-    video: Path, model: Path, folder: Path, watch: Watch, *, commit: int, jpeg: bool = False
-) -> tuple[dict[int, list[list[float]]], dict[str, float]]:
-    """Every frame of the film; returns persons by frame number and the time spent."""
-    detector = load(str(model), "onnx", Options())
-    detect = DetectStage(plan_of=lambda _: _plan(), detector_of=lambda _: detector)
-    camera = CameraStage(_knowledge())
-    seen: dict[int, list[list[float]]] = {}
-    waiting: list[Envelope] = []
-    opened = 0
-    async with open_sqlite(folder) as log:
-        watch.start()
-        for frame in _frames(video, jpeg=jpeg):
-            for envelope in detect.run(frame):
-                waiting.append(envelope)
-                _note(envelope, seen)
-            if len(waiting) == commit:
-                await log.append([message(each) for each in waiting])
-                opened += _perceive(camera, waiting)
-                waiting = []
-        await log.append([message(each) for each in waiting])
-        opened += _perceive(camera, waiting)
-        spent = watch.stop()
-    assert opened, "the rules found nothing: they were not on"
+
+class Set:
+    """What is set up before time is taken: the model, the camera with its zone, two rules."""
+
+    def __init__(self, video: Path, model: Path, folder: Path) -> None:
+        rules = folder / "rules.yaml"
+        rules.write_bytes(msgspec.json.encode([_rule(name) for name in MATCHES]))
+        site = folder / "site.yaml"
+        site.write_bytes(msgspec.json.encode({"zones": {"crossing": CROSSING}}))
+        self.folder = folder
+        self.document: CameraConfigured = describe(CAMERA, url_of(str(video)), site, DETECT)
+        self.knowledge: Knowledge = know(self.document, rules)
+        self.detector: Detector = open_detector(self.document.detect, str(model), "onnx")
+
+    def film(self) -> Film:
+        source = open_source(Opening(url=self.document.url))
+        return Film(source, self.document, epoch=1, start=0, watch=StageWatch())
+
+
+def durable(video: Path, model: Path, folder: Path, watch: Watch, *, jpeg: bool = False) -> Answer:
+    """Detections are made durable by twenty; tracks and rules follow from what is durable."""
+    return asyncio.run(_durable(Set(video, model, folder), watch, commit=20, jpeg=jpeg))
+
+
+def analyzed(video: Path, model: Path, folder: Path, watch: Watch) -> Answer:
+    """What `vantage analyze --every-frame --rules --site` does, its files included."""
+    subject = Set(video, model, folder)
+    stages = Stages(subject.document, subject.knowledge, subject.detector, StageWatch())
+    watch.start()
+    film = subject.film()
+    with closing(Results(folder, film, None)) as results:
+        asyncio.run(stages.play(film, results, lambda _: None))
+    spent = watch.stop()
+    assert (folder / "incidents.jsonl").stat().st_size, "no incident: the rules were not on"
+    seen: dict[int, list[list[float]]] = {number: [] for number in range(1, film.read + 1)}
+    for line in (folder / "detections.jsonl").read_bytes().splitlines():
+        row = msgspec.json.decode(line)
+        seen[row["frame"]].append(row["box"])
     return seen, spent
+
+
+async def _durable(subject: Set, watch: Watch, *, commit: int, jpeg: bool) -> Answer:
+    wanted = plan(subject.document)
+    detect = DetectStage(plan_of=lambda _: wanted, detector_of=lambda _: subject.detector)
+    camera = CameraStage(subject.knowledge)
+    made: list[Envelope] = []
+    said = opened = 0
+    async with open_sqlite(subject.folder / "log") as log:
+        watch.start()
+        for envelope in _sent(subject.film().envelopes(), jpeg=jpeg):
+            made += detect.run(envelope)
+            if len(made) - said >= commit:
+                await log.append([message(each) for each in made[said:]])
+                opened += _perceive(camera, made[said:])
+                said = len(made)
+        await log.append([message(each) for each in made[said:]])
+        opened += _perceive(camera, made[said:])
+        spent = watch.stop()
+    assert opened, "no incident: the rules were not on"
+    looks = [each.event for each in made if isinstance(each.event, DetectionsMade)]
+    return {look.seq: [list(one.box) for one in look.detections] for look in looks}, spent
 
 
 def _perceive(camera: CameraStage, envelopes: list[Envelope]) -> int:
@@ -70,86 +111,23 @@ def _perceive(camera: CameraStage, envelopes: list[Envelope]) -> int:
     return sum(len(camera.handle(each, now=0).incidents) for each in envelopes)
 
 
-def _note(envelope: Envelope, seen: dict[int, list[list[float]]]) -> None:
-    if isinstance(envelope.event, DetectionsMade):
-        seen[envelope.event.seq] = [list(each.box) for each in envelope.event.detections]
+def _sent(envelopes: Iterable[Envelope], *, jpeg: bool) -> Iterator[Envelope]:
+    for envelope in envelopes:
+        if jpeg and envelope.picture is not None:
+            packed = JpegPicture(envelope.picture.jpeg())
+            yield msgspec.structs.replace(envelope, picture=packed)
+        else:
+            yield envelope
 
 
-def _frames(video: Path, *, jpeg: bool) -> Iterator[Envelope]:
-    source = open_source(Opening(url=f"file://{video.resolve()}?rate=max"))
-    for number, shot in enumerate(source.shots(), 1):
-        pixels = shot.picture()
-        event = FrameCaptured(
-            camera=CAMERA,
-            epoch=1,
-            seq=number,
-            captured_at=shot.offset,
-            read_at=shot.offset,
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            lease=1,
-        )
-        yield Envelope(
-            id=f"frame-{number}",
-            source="/bench",
-            topic="frames",
-            key=CAMERA,
-            event=event,
-            picture=_picture(pixels, jpeg=jpeg),
-        )
-    source.close()
-
-
-def _picture(pixels: Pixels, *, jpeg: bool) -> Picture:
-    return JpegPicture(encode(pixels)) if jpeg else Bitmap(pixels)
-
-
-def _plan() -> PlanDecided:
-    return PlanDecided(
-        camera=CAMERA,
-        classes=("person",),
-        threshold=0.3,
-        nms=0.45,
-        rate=60,
-        every_frame=True,
-        plan_version=1,
-        decided_at=0,
-    )
-
-
-def _knowledge() -> Knowledge:
-    known = Knowledge()
-    known.configure(
-        CameraConfigured(
-            camera=CAMERA,
-            name="Benchmark",
-            site="site",
-            time_zone="UTC",
-            url="file:///film.mp4",
-            zones=(ZONE,),
-            document_version=1,
-            effective_at=0,
-        )
-    )
-    for name, match in MATCHES.items():
-        document = {
-            "id": f"bench-{name}",
-            "version": "1.0.0",
-            "title": f"Somebody {name}",
-            "status": "stable",
-            "level": "medium",
-            "scope": {"cameras": [CAMERA]},
-            "match": match,
-            "group_by": ["track"],
-        }
-        known.define(
-            RuleDefined(
-                rule=f"bench-{name}",
-                revision=1,
-                rule_version="1.0.0",
-                rule_hash="",
-                document=document,
-                effective_at=0,
-            )
-        )
-    return known
+def _rule(name: str) -> dict[str, Any]:
+    return {
+        "id": f"bench-{name}",
+        "version": "1.0.0",
+        "title": f"Somebody {name}",
+        "status": "stable",
+        "level": "medium",
+        "scope": {"cameras": [CAMERA]},
+        "match": MATCHES[name],
+        "group_by": ["track"],
+    }

@@ -48,9 +48,9 @@ class Emission:
             count=found.count,
         )
 
-    def dump(self) -> dict[str, Emitted]:
-        """What `load` needs."""
-        return dict(self._emitted)
+    def dump(self, at: int) -> dict[str, Emitted]:
+        """What `load` needs at `at` and later."""
+        return {key: one for key, one in sorted(self._emitted.items()) if one.until >= at}
 
     def load(self, state: dict[str, Emitted]) -> None:
         """Go on from a dump."""

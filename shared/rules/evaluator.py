@@ -149,7 +149,7 @@ class Evaluator:
             memories={plan.leaves[index].key: list(m) for index, m in self._memories.items()},
             fired=rule_ids(plan, self._fired),
             gapped=rule_ids(plan, self._gapped),
-            emitted=self._emission.dump(),
+            emitted=self._emission.dump(NEVER if self._at is None else self._at),
             health=self._health.dump(),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
@@ -25,6 +25,8 @@ from shared.errors import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from services.ingest.sources.port import Source
 
 app = typer.Typer()
 
@@ -52,19 +54,14 @@ def analyze(
     document = describe(camera, url_of(source), site, detect)
     knowledge = know(document, rules)
     began = parse_start(start)
-    with contextlib.ExitStack() as stack:
-        detector = stack.enter_context(
-            contextlib.closing(open_detector(document.detect, model, backend))
-        )
-        stack.enter_context(_source_errors())
-        opened = stack.enter_context(contextlib.closing(open_source(Opening(url=document.url))))
-        folder = stack.enter_context(drafts(out))
-        watch = Watch()
-        film = Film(opened, document, epoch=epoch, start=began, watch=watch)
-        overlay = Overlay(folder / "annotated.mp4", document) if video else None
-        results = Results(folder, film, overlay)
-        with contextlib.closing(results), _progress(document.url) as advance:
-            asyncio.run(Stages(document, knowledge, detector, watch).play(film, results, advance))
+    with closing(open_detector(document.detect, model, backend)) as detector, drafts(out) as folder:
+        with _opened(document.url) as opened, _progress(document.url) as advance:
+            watch = Watch()
+            film = Film(opened, document, epoch=epoch, start=began, watch=watch)
+            overlay = Overlay(folder / "annotated.mp4", document) if video else None
+            with closing(Results(folder, film, overlay)) as results:
+                stages = Stages(document, knowledge, detector, watch)
+                asyncio.run(stages.play(film, results, advance))
         summary = results.summarise(source, detector.model.version)
     typer.echo(
         f"{summary['frames']} frames, {summary['frames_per_second']:.1f} a second: "
@@ -73,15 +70,17 @@ def analyze(
     )
 
 
-@contextlib.contextmanager
-def _source_errors() -> Iterator[None]:
+@contextmanager
+def _opened(url: str) -> Iterator[Source]:
+    """The source of a URL, its trouble told in the words of the command."""
     try:
-        yield
+        with closing(open_source(Opening(url=url))) as source:
+            yield source
     except SourceError as error:
         raise Invalid(f"source: {error.reason}", field="source") from error
 
 
-@contextlib.contextmanager
+@contextmanager
 def _progress(url: str) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; nothing elsewhere."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -88,7 +88,9 @@ class Film:
             alive = StreamAlive(camera=camera, epoch=epoch, alive_at=beat, lease=LEASE)
             yield self._say(f"alive-{beat}", alive)
         self._masks.burn(picture)
-        motion = self.watch.of("motion", self._motion.update, picture, offset)
+        # Every frame is looked at in full: nobody would ask where something moved.
+        still = self._document.detect.every_frame
+        motion = () if still else self.watch.of("motion", self._motion.update, picture, offset)
         self._seq += 1
         self.picture = picture
         self.places[epoch, self._seq] = (self.read, shot.offset)

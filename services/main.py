@@ -58,7 +58,9 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         found: Any = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
-        return getattr(found, "commands", {}).get(cmd_name) or found
+        command = getattr(found, "commands", {}).get(cmd_name) or found
+        command.name = cmd_name
+        return command
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's own click
         """Run a command; exit code 2 where the set-up is wrong, 1 where the command could not be done."""
@@ -72,6 +74,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables, secrets among them
     help="Vantage: cameras become events, rules become incidents, alerts arrive.",
 )

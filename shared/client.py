@@ -6,6 +6,7 @@ VANTAGE_URL with VANTAGE_TOKEN, where set, goes before both: it names a server e
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,7 @@ class Api:
 
     def _call(self, method: str, path: str, query: dict[str, object], body: object) -> Any:  # noqa: ANN401 - JSON
         given = {name: str(value) for name, value in query.items() if value is not None}
+        _check_sendable(body)
         try:
             answer = self._runner.run(
                 self._client.request(method, path, params=given or None, json=body)
@@ -119,7 +121,8 @@ class Connector:
         if listens(path):
             transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(uds=str(path))
         else:
-            transport = httpx.ASGITransport(await self._started(stack, owners))
+            app = await self._started(stack, owners)
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(
             transport=transport, base_url="http://vantage", timeout=TIMEOUT_S, trust_env=False
         )
@@ -135,6 +138,15 @@ class Connector:
         app = self._serve(owners)
         await stack.enter_async_context(app.router.lifespan_context(app))
         return local_owner(app)
+
+
+def _check_sendable(body: object) -> None:
+    try:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise Invalid(
+            f"this cannot be sent: {error}; give finite numbers and whole characters"
+        ) from None
 
 
 def connect(ctx: typer.Context, *owners: str) -> Any:  # noqa: ANN401 - a context manager of Api

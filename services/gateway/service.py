@@ -65,6 +65,8 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     async def sweep() -> None:
         while True:
             await sessions.sweep()
+            if platform.keys.due(now=clock.now(), days=settings.key_days):
+                await asyncio.to_thread(platform.keys.rotate)
             await asyncio.sleep(SWEEP_S)
 
     if not settings.upstreams:

@@ -18,6 +18,7 @@ class GatewaySettings(BaseSettings):
     idle_days: int = Field(
         default=7, ge=1, le=365, description="A session unused for so long ends."
     )
+    key_days: int = Field(default=90, ge=1, le=3650, description="A signing key signs so long.")
     hashers: int = Field(default=2, ge=1, le=16, description="Passwords hashed at the same time.")
 
     @field_validator("upstreams", mode="before")

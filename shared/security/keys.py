@@ -68,6 +68,11 @@ class SigningKeys:
             ]
         }
 
+    def due(self, *, now: int, days: int) -> bool:
+        """Whether the active key has signed for so many days; `now` in microseconds UTC."""
+        newest = max(self._folder.glob("signing-*.pem"))
+        return now / 1_000_000 - newest.stat().st_mtime > days * 24 * 3600
+
     def rotate(self) -> str:
         """Make a new key the active one, retire those beyond the last two; answers the new id."""
         key = generate_private_key(public_exponent=65537, key_size=BITS)

@@ -92,6 +92,14 @@ def test_signing_keys_are_files_for_the_owner_alone(tmp_path: Path) -> None:
     assert SigningKeys.open(folder).active()[0] == first
 
 
+def test_a_signing_key_is_due_after_its_days(tmp_path: Path) -> None:
+    keys = SigningKeys.open(tmp_path)
+    made = int((tmp_path / "signing-000001.pem").stat().st_mtime * 1_000_000)
+    day = 24 * 3600 * 1_000_000
+    assert not keys.due(now=made + 89 * day, days=90)
+    assert keys.due(now=made + 91 * day, days=90)
+
+
 def test_a_broken_signing_key_is_named(tmp_path: Path) -> None:
     write_private(tmp_path / "signing-000001.pem", b"no key")
     with pytest.raises(Setup, match="signing-000001"):

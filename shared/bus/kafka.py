@@ -64,6 +64,9 @@ async def open_kafka(
     try:
         await ensure_topics(servers, known.values())
         await producer.start()
+    except Setup:
+        await producer.stop()
+        raise
     except KafkaError as error:
         await producer.stop()
         raise Setup(
@@ -77,19 +80,34 @@ async def open_kafka(
 
 
 async def ensure_topics(servers: str, topics: Iterable[Topic]) -> None:
-    """Create the topics that are missing, with their partitions, retention and clean-up; others stay as they are."""
+    """Create the topics that are missing, with their partitions, retention and clean-up.
+
+    Raises:
+        Setup: a topic is there with another number of partitions: its keys would change their places.
+    """
+    wanted = {topic.name: topic for topic in topics}
     admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=_ms(REQUEST))
     try:
         await admin.start()
-        there = set(await admin.list_topics())
+        there = wanted.keys() & set(await admin.list_topics())
+        for about in await admin.describe_topics(list(there)) if there else ():
+            _same_partitions(wanted[about["topic"]], len(about["partitions"]))
         brokers = len((await admin.describe_cluster())["brokers"])
-        missing = [_new(topic, brokers) for topic in topics if topic.name not in there]
+        missing = [_new(wanted[name], brokers) for name in wanted.keys() - there]
         answer = await admin.create_topics(missing) if missing else None
         for name, code, *_ in answer.topic_errors if answer else ():
             if code and for_code(code) is not TopicAlreadyExistsError:
                 raise for_code(code)(name)
     finally:
         await admin.close()
+
+
+def _same_partitions(topic: Topic, count: int) -> None:
+    if count != topic.partitions:
+        raise Setup(
+            f"the Kafka topic {topic.name!r} has {count} partitions, schemas/topics.py says"
+            f" {topic.partitions}; move its records to a topic that has them"
+        )
 
 
 class KafkaLog:

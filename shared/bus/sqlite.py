@@ -93,9 +93,7 @@ class SqliteStore:
             self._segments.load(_now())
         except sqlite3.DatabaseError as error:
             self._lock.close()
-            raise Setup(
-                f"{self._path} cannot be opened: {error}; move it away to start anew"
-            ) from error
+            raise Setup(f"the log {self._path} cannot be opened: {_remedied(error)}") from error
         self._rings = {p: Ring(end, keep=CACHED) for p, end in self._segments.ends.items()}
         self._committed = self._segments.committed()
         # Offsets of ephemeral records begin at the time of day: they never come twice, also after a restart.
@@ -289,6 +287,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
+
+
+def _remedied(error: sqlite3.DatabaseError) -> str:
+    """The error with what to do. The log holds what was acknowledged: to give it up is the last resort."""
+    said = str(error)
+    if "full" in said or "disk I/O" in said:
+        return f"{said}; free some space and start again, nothing is lost"
+    if "readonly" in said or "unable to open" in said:
+        return f"{said}; give this user the right to write there"
+    return f"{said}; restore it from a backup, or move it away to start anew without its events"
 
 
 def _locked(folder: Path) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -47,6 +48,15 @@ async def config(broker: KafkaBroker, topic: str, name: str) -> str:
         return next(str(entry[1]) for entry in entries if entry[0] == name)
     finally:
         await admin.close()
+
+
+async def test_a_topic_with_other_partitions_is_refused(kafka_broker: KafkaBroker) -> None:
+    topic = make_topic(partitions=3)
+    await ensure_topics(kafka_broker.bootstrap, [topic])
+    other = msgspec.structs.replace(topic, partitions=4)
+    with pytest.raises(Setup, match="has 3 partitions"):
+        async with open_kafka(kafka_broker.url, [other]):
+            pass
 
 
 async def test_no_broker_is_a_clear_error() -> None:

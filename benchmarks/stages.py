@@ -71,8 +71,8 @@ def analyzed(video: Path, model: Path, folder: Path, watch: Watch) -> Answer:
     """What `vantage analyze --every-frame --rules --site` does, its files included."""
     subject = Set(video, model, folder)
     stages = Stages(subject.document, subject.knowledge, subject.detector, StageWatch())
-    watch.start()
     film = subject.film()
+    watch.start()
     with closing(Results(folder, film, None)) as results:
         asyncio.run(stages.play(film, results, lambda _: None))
     spent = watch.stop()
@@ -90,9 +90,10 @@ async def _durable(subject: Set, watch: Watch, *, commit: int, jpeg: bool) -> An
     camera = CameraStage(subject.knowledge)
     made: list[Envelope] = []
     said = opened = 0
+    film = subject.film()
     async with open_sqlite(subject.folder / "log") as log:
         watch.start()
-        for envelope in _sent(subject.film().envelopes(), jpeg=jpeg):
+        for envelope in _sent(film.envelopes(), jpeg=jpeg):
             made += detect.run(envelope)
             if len(made) - said >= commit:
                 await log.append([message(each) for each in made[said:]])

@@ -27,8 +27,8 @@ def rule_schema() -> dict[str, Any]:
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "camrule/v1",
         **document,
+        "title": "camrule/v1",
         "$defs": {"condition": _condition()},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -39,44 +40,49 @@ SWEEP_S = 3600.0
 @asynccontextmanager
 async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIterator[Running]:
     """Open the doors; the first administrator's sign-in link is printed where there is none yet."""
-    database, clock, store = platform.database, platform.clock, Store()
-    issuer = Issuer(platform.keys, clock)
+    clock, keys, issuer = platform.clock, platform.keys, Issuer(platform.keys, platform.clock)
     passwords, throttle = Passwords(settings.hashers), Throttle(platform.cache)
     sessions = Sessions(
-        database, store, clock,
+        platform.database, Store(), clock,
         box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
         revocations=platform.revocations, settings=settings,
     )  # fmt: skip
     people = People(
-        database, store, clock,
+        platform.database, Store(), clock,
         passwords=passwords, sessions=sessions, revocations=platform.revocations,
     )  # fmt: skip
     await sessions.remember()
     await _first_admin(platform, people)
     cookies = Cookies(secure=platform.public_url.startswith("https://"), days=settings.session_days)
+    table = Table(settings.upstreams, lambda: issuer.service("gateway"))
     router = APIRouter()
     router.include_router(make_router(people))
-    router.include_router(make_token_router(people, platform.keys, issuer, throttle))
+    router.include_router(make_token_router(people, keys, issuer, throttle))
     router.include_router(make_session_router(sessions, cookies, platform.metrics))
     router.include_router(make_page_router("Vantage"))
-    table = Table(settings.upstreams, lambda: issuer.service("gateway"))
     router.include_router(make_document_router(table))
 
     async def sweep() -> None:
         while True:
             await sessions.sweep()
-            if platform.keys.due(now=clock.now(), days=settings.key_days):
-                await asyncio.to_thread(platform.keys.rotate)
+            if keys.due(now=clock.now(), days=settings.key_days):
+                await asyncio.to_thread(keys.rotate)
             await asyncio.sleep(SWEEP_S)
 
+    async with _elsewhere(table, settings) as elsewhere:
+        yield replace(elsewhere, router=router, jobs={"sweep": sweep, **elsewhere.jobs})
+
+
+@asynccontextmanager
+async def _elsewhere(table: Table, settings: GatewaySettings) -> AsyncIterator[Running]:
+    """What it takes to pass calls on to other processes, where there are any."""
     if not settings.upstreams:
-        yield Running(router=router, jobs={"sweep": sweep})
+        yield Running()
         return
     async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         yield Running(
-            router=router,
             fallback=make_proxy_router(table, client),
-            jobs={"sweep": sweep, "table": table.keep},
+            jobs={"table": table.keep},
             checks={"upstreams": table.check},
         )
 

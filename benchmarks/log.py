@@ -155,6 +155,11 @@ def report(measured: Measured) -> dict[str, Any]:
     return {"ours": measured.ours, "bare": measured.bare, "ratio": measured.ratio, "goal": GOAL}
 
 
+def write(results: dict[str, Any], file: Path | None) -> None:
+    if file is not None:
+        file.write_text(json.dumps(results, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the files lie; default: temporary")
@@ -174,9 +179,7 @@ def main() -> None:
                 rounds,
             ),
         ]
-    results = {contest.name: report(contest) for contest in contests}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    write({contest.name: report(contest) for contest in contests}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -75,11 +75,14 @@ class Orders:
 
 
 def with_login(url: str, login: CameraLogin | None) -> str:
-    """The URL with user and password in it."""
+    """The URL with user and password in it: in place of `{user}` and `{password}`, or else before the host."""
     if login is None:
         return url
+    user, password = quote(login.username, safe=""), quote(login.password, safe="")
+    if "{user}" in url or "{password}" in url:
+        return url.replace("{password}", password).replace("{user}", user)
     parts = urlsplit(url)
-    who = f"{quote(login.username, safe='')}:{quote(login.password, safe='')}"
+    who = f"{user}:{password}"
     return urlunsplit(parts._replace(netloc=f"{who}@{parts.netloc.rpartition('@')[2]}"))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from schemas.cloudevents import rfc3339
 from schemas.topics import CAMERAS
+from services.vms.addresses import check_address
 from services.vms.domain import (
     Camera,
     Site,
@@ -81,8 +82,9 @@ class Cameras:
         """
         name = readable(body.name, "name")
         url, in_url = split_login(body.url)
-        url_key = await self._checked_url(url)
         login = self._login(body.credentials, in_url, stored=None)
+        check_address(url, login=login is not None)
+        url_key = await self._checked_url(url)
         id = camera_id(name)
         camera = Camera(
             id=id,
@@ -113,6 +115,8 @@ class Cameras:
             values["enabled"] = body.enabled
         values |= await self._changed_access(old, body)
         new = msgspec.structs.replace(old, **values)
+        if (new.url, new.credentials) != (old.url, old.credentials):
+            check_address(new.url, login=bool(new.credentials))
         checked_shapes(new.zones, new.lines, new.masks)
         return old if new == old else await self._written(new, new=False)
 

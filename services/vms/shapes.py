@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from shared.errors import Invalid
@@ -41,6 +42,8 @@ def _parsed(text: str, option: str) -> tuple[str, list[list[float]]]:
         raise _unreadable(text, option, "a coordinate is no number") from None
     if any(len(point) != 2 for point in points):
         raise _unreadable(text, option, "a point is x,y")
+    if not all(math.isfinite(part) for point in points for part in point):
+        raise _unreadable(text, option, "a coordinate is no finite number")
     return name.strip(), points
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import Setup
@@ -12,7 +14,6 @@ from shared.security.keys import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 
 @contextmanager
@@ -22,15 +23,38 @@ def lock_folder(data_dir: Path, names: Sequence[str], *, alone: bool) -> Iterato
     alone: no other server may use the folder, as embedded adapters demand; else only none of the same services.
 
     Raises:
-        Setup: another server holds it; names its process and the remedy.
+        Setup: another server holds it, or it cannot be used; names the remedy.
     """
     folder = data_dir / "run"
-    private_folder(folder)
     with ExitStack() as stack:
+        stack.enter_context(_usable(data_dir))
+        private_folder(folder)
         stack.enter_context(_locked(folder / "server.lock", data_dir, shared=not alone))
         for name in () if alone else names:
             stack.enter_context(_locked(folder / f"{name}.lock", data_dir, shared=False))
         yield
+
+
+@contextmanager
+def _usable(data_dir: Path) -> Iterator[None]:
+    """What goes wrong with files below the folder is the folder's fault: full, read-only, or not ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = f"{error.strerror}. Free some space and start again; nothing is lost"
+        elif error.filename is not None and _below(Path(os.fsdecode(error.filename)), data_dir):
+            why = (
+                f"{error.filename}: {error.strerror}. Give this user the right to write there, "
+                "or choose another folder with --data-dir or VANTAGE_DATA_DIR"
+            )
+        else:
+            raise
+        raise Setup(f"the data folder {data_dir} cannot be used: {why}") from error
+
+
+def _below(path: Path, data_dir: Path) -> bool:
+    return path.is_relative_to(data_dir) or data_dir.is_relative_to(path)
 
 
 @contextmanager

@@ -32,88 +32,103 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-        # The doors
+        self._declare_doors()
+        self._declare_log()
+        self._declare_cameras()
+        self._declare_incidents()
+        self.task_restarts = self._counter(
+            "vantage_task_restarts", "Jobs and consumers started again.", "task"
+        )
+        self.healthy = self._gauge(
+            "vantage_healthy", "1 healthy, 0.5 degraded, 0 unhealthy.", "service"
+        )
+
+    def _declare_doors(self) -> None:
         self.http_requests = self._counter(
-            "http_requests", "HTTP requests answered.", "method", "route", "status"
+            "vantage_http_requests", "HTTP requests answered.", "method", "route", "status"
         )
         self.http_seconds = self._histogram(
-            "http_request_duration_seconds", "Time to answer.", "method", "route"
+            "vantage_http_request_duration_seconds", "Time to answer.", "method", "route"
         )
-        self.sign_ins = self._counter("sign_ins", "Attempts to sign in.", "outcome")
+        self.sign_ins = self._counter("vantage_sign_ins", "Attempts to sign in.", "outcome")
 
-        # The log
-        self.bus_handled = self._counter("bus_handled", "Events handled.", "group", "topic")
+    def _declare_log(self) -> None:
+        self.bus_handled = self._counter("vantage_bus_handled", "Events handled.", "group", "topic")
         self.bus_seconds = self._histogram(
-            "bus_handler_duration_seconds", "Time of one batch.", "group", "topic"
+            "vantage_bus_handler_duration_seconds", "Time of one batch.", "group", "topic"
         )
         self.bus_lag = self._gauge(
-            "bus_lag", "Records that wait for a group.", "group", "topic", "partition"
+            "vantage_bus_lag", "Records that wait for a group.", "group", "topic", "partition"
         )
         self.bus_retries = self._counter(
-            "bus_retries", "Batches tried again.", "group", "topic", "error"
+            "vantage_bus_retries", "Batches tried again.", "group", "topic", "error"
         )
         self.bus_dead_letters = self._counter(
-            "bus_dead_letters", "Records put aside.", "group", "topic", "error"
+            "vantage_bus_dead_letters", "Records put aside.", "group", "topic", "error"
         )
         self.bus_skipped = self._counter(
-            "bus_skipped", "Ephemeral records that a tail never saw.", "group", "topic"
+            "vantage_bus_skipped", "Ephemeral records that a tail never saw.", "group", "topic"
         )
         self.outbox_waiting = self._gauge(
-            "outbox_waiting", "Events that wait to be put on the log.", "service"
+            "vantage_outbox_waiting", "Events that wait to be put on the log.", "service"
         )
 
-        # From pixels to incidents
+    def _declare_cameras(self) -> None:
         self.frames_captured = self._counter(
-            "frames_captured", "Frames that left the reader.", "camera"
+            "vantage_frames_captured", "Frames that left the reader.", "camera"
         )
         self.frames_dropped = self._counter(
-            "frames_dropped", "Frames that were not looked at.", "camera", "reason"
+            "vantage_frames_dropped", "Frames that were not looked at.", "camera", "reason"
         )
         self.camera_connects = self._counter(
-            "camera_connects", "Attempts to connect to a camera.", "camera", "outcome"
+            "vantage_camera_connects", "Attempts to connect to a camera.", "camera", "outcome"
         )
         self.camera_age = self._gauge(
-            "camera_last_frame_age_seconds", "Age of the newest frame.", "camera"
+            "vantage_camera_last_frame_age_seconds", "Age of the newest frame.", "camera"
         )
-        self.detections = self._counter("detections", "Objects detected.", "camera", "label")
+        self.detections = self._counter(
+            "vantage_detections", "Objects detected.", "camera", "label"
+        )
         self.inference_seconds = self._histogram(
-            "inference_duration_seconds", "Time of one run of the model.", "model"
+            "vantage_inference_duration_seconds", "Time of one run of the model.", "model"
         )
         self.inference_frames = self._counter(
-            "inference_frames", "Frames answered.", "camera", "coverage"
+            "vantage_inference_frames", "Frames answered.", "camera", "coverage"
         )
-        self.tracks_live = self._gauge("tracks_live", "Tracks alive now.", "camera")
-        self.rule_seconds = self._histogram(
-            "rule_duration_seconds", "Time of one evaluation.", "camera"
-        )
-        self.incidents = self._counter("incidents", "Incidents opened.", "camera", "severity")
-        self.incident_moves = self._counter("incident_transitions", "State changes.", "state")
-        self.alerts = self._counter("alerts", "Alerts raised.", "severity")
-        self.alert_latency = self._slow(
-            "alert_latency_seconds", "From the frame's capture to the alert.", "severity"
-        )
-        self.deliveries = self._counter("deliveries", "Attempts to deliver.", "channel", "outcome")
-        self.delivery_seconds = self._slow(
-            "delivery_duration_seconds", "Time of one attempt.", "channel"
-        )
-        self.snapshots = self._counter("snapshots", "Snapshots asked for.", "outcome")
-        self.live_viewers = self._gauge("live_viewers", "Browsers that watch now.")
 
-        # The process
-        self.task_restarts = self._counter(
-            "task_restarts", "Jobs and consumers started again.", "task"
+    def _declare_incidents(self) -> None:
+        self.tracks_live = self._gauge("vantage_tracks_live", "Tracks alive now.", "camera")
+        self.rule_seconds = self._histogram(
+            "vantage_rule_duration_seconds", "Time of one evaluation.", "camera"
         )
-        self.healthy = self._gauge("healthy", "1 healthy, 0.5 degraded, 0 unhealthy.", "service")
+        self.incidents = self._counter(
+            "vantage_incidents", "Incidents opened.", "camera", "severity"
+        )
+        self.incident_moves = self._counter(
+            "vantage_incident_transitions", "State changes.", "state"
+        )
+        self.alerts = self._counter("vantage_alerts", "Alerts raised.", "severity")
+        self.alert_latency = self._slow(
+            "vantage_alert_latency_seconds", "From the frame's capture to the alert.", "severity"
+        )
+        self.deliveries = self._counter(
+            "vantage_deliveries", "Attempts to deliver.", "channel", "outcome"
+        )
+        self.delivery_seconds = self._slow(
+            "vantage_delivery_duration_seconds", "Time of one attempt.", "channel"
+        )
+        self.snapshots = self._counter("vantage_snapshots", "Snapshots asked for.", "outcome")
+        self.live_viewers = self._gauge("vantage_live_viewers", "Browsers that watch now.")
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, namespace="vantage", registry=self.registry)
+        return Counter(name, text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, namespace="vantage", registry=self.registry)
+        return Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return self._timed(name, text, labels, _FAST)
@@ -124,9 +139,7 @@ class Metrics:
     def _timed(
         self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]
     ) -> Histogram:
-        return Histogram(
-            name, text, labels, namespace="vantage", registry=self.registry, buckets=buckets
-        )
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
 
 class BusObserver:

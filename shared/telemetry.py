@@ -39,15 +39,7 @@ def configure(
 
     `fields` (instance, ...) stand on each line.
     """
-    shared: list[Processor] = [
-        merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _with(fields),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-        _redact,
-    ]
+    shared = _processors(fields)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(_said_elsewhere)
     handler.setFormatter(
@@ -75,6 +67,18 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _processors(fields: dict[str, str]) -> list[Processor]:
+    return [
+        merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with(fields),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _redact,
+    ]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MOST = 64
 """Marks that wait; past that the oldest heartbeat goes, since a newer one says more."""
-BURST = 1_000_000
+BURST = 1_500_000
 """Microseconds of frames that may wait: a hiccup of the machine costs none."""
 CALM = 10_000_000
 """Microseconds without a loss, after which frames may wait again; before that only the newest does."""

@@ -140,13 +140,13 @@ async def test_while_a_look_lasts_long_the_newest_frame_wins_and_the_skipped_are
     async with service({"": detector}) as subject:
         await subject.hear(frame(1, size=SMALL))
         await wait_for(lambda: len(detector.calls) == 1)
-        for number in range(2, 8):
+        for number in range(2, 11):
             await subject.hear(frame(number, size=SMALL))
         detector.gate.set()
         await subject.said.count(2)
         assert [(event.seq, event.skipped) for event in subject.said.detections()] == [
             (1, 0),
-            (7, 5),
+            (10, 8),
         ]
 
 

@@ -123,6 +123,7 @@ def _bare(folder: Path, messages: Sequence[Message], batch: int) -> float:
     connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute(
         "CREATE TABLE records(id INTEGER PRIMARY KEY, key TEXT, value BLOB, headers BLOB, at INTEGER)"
     )

@@ -285,6 +285,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {BUSY}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(
+        "PRAGMA wal_autocheckpoint = 4000"
+    )  # pages: the last pages are written again and again
     connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
 

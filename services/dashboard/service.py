@@ -32,6 +32,7 @@ HEARD = (
 async def start(platform: ServicePlatform, settings: DashboardSettings) -> AsyncIterator[Running]:
     """Wire the live topics to the open pages."""
     hub = Hub(limit=settings.viewers, backlog=settings.backlog)
+    platform.metrics.live_viewers.set_function(lambda: hub.viewers)
 
     async def pages() -> Health:
         return Health(status="healthy", details={"open": hub.viewers})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.bus.port import Publisher
     from shared.clock import Clock
     from shared.db.engine import Database
+    from shared.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ class Sender:
         open_secret: Callable[[Channel], tuple[str, ...]],
         jitter: Callable[[], float],
         owner: str,
+        metrics: Metrics,
         per_channel: int = 8,
         in_flight: int = 64,
     ) -> None:
@@ -61,6 +63,7 @@ class Sender:
         self._open_secret = open_secret
         self._jitter = jitter
         self._owner = owner
+        self._metrics = metrics
         self._per_channel = per_channel
         self._in_flight = in_flight
         self._busy: Counter[str] = Counter()
@@ -146,6 +149,8 @@ class Sender:
                 )
             event = _changed(delivery, state, next_at, answer, now)
             await tx.add([self._publisher.mint(event)])
+        self._metrics.deliveries.labels(delivery.kind, state).inc()
+        self._metrics.delivery_seconds.labels(delivery.kind).observe(took_ms / 1000)
         log.info(
             "delivery tried", delivery=delivery.id, channel=delivery.channel, state=state,
             attempt=delivery.attempt + 1, detail=answer.detail,

@@ -44,7 +44,8 @@ async def start(platform: ServicePlatform, settings: NotifierSettings) -> AsyncI
             database, store, platform.publisher, clock,
             kinds=kinds, messages=messages, cameras=cameras, open_secret=desk.open_secrets,
             jitter=lambda: secrets.randbelow(1000) / 1000, owner=platform.instance,
-            per_channel=settings.per_channel, in_flight=settings.in_flight,
+            metrics=platform.metrics, per_channel=settings.per_channel,
+            in_flight=settings.in_flight,
         )  # fmt: skip
         yield Running(
             router=make_router(desk, cameras, Trial(kinds, messages, clock, desk.open_secrets)),

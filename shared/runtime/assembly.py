@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DRAIN_S = 4.0  # for consumers to finish what is in flight
 STEP_S = 2.0  # for each other step of the drain
+MEASURE_S = 10.0
 log = structlog.get_logger(component="runtime")
 
 
@@ -168,7 +169,17 @@ class Runtime:
             for name, job in running.jobs.items():
                 self._supervisor.start(f"{service}.{name}", job)
         self._supervisor.start("watchdog", lambda: watch(self._consumers, self._supervisor))
+        self._supervisor.start("gauges", self._measure)
         self.checks.dependencies["supervisor"] = self._supervisor.check
+
+    async def _measure(self) -> None:
+        """Keep the gauges of health and outboxes fresh for whoever reads the metrics alone."""
+        while True:
+            await self.checks.report()
+            for name, relay in self._relays.items():
+                waiting = (await relay.check()).details.get("waiting", 0)
+                self.metrics.outbox_waiting.labels(name.removesuffix(".relay")).set(waiting)
+            await asyncio.sleep(MEASURE_S)
 
     async def _each(self, kind: str, steps: Mapping[str, Awaitable[Any]], patience: float) -> None:
         """Do these steps of the drain side by side; one that fails or is late holds up none of the others."""

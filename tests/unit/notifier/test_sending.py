@@ -31,6 +31,7 @@ from shared.db.base import OUTBOX
 from shared.db.engine import Database
 from shared.db.sqlite import open_sqlite
 from shared.errors import Conflict, Invalid
+from shared.metrics import Metrics
 from shared.security.egress import Egress
 from shared.security.envelope import SecretBox
 from tests.unit.notifier.test_domain import example
@@ -132,6 +133,7 @@ class Rig:
             self.database, self.store, Mint(), self.clock,
             kinds=self.kinds, messages=Messages("https://v"), cameras=self.cameras,
             open_secret=self.desk.open_secrets, jitter=lambda: 0.0, owner=owner,
+            metrics=Metrics(),
         )  # fmt: skip
 
     async def hear(self, *alerts: str) -> None:

@@ -13,7 +13,7 @@ CODE := schemas shared services tests $(wildcard benchmarks annotation_ui)
 # One set of pins into .venv, by uv, or by pip where uv cannot be had; $(1) is the list of sets.
 define install
 	if [ -x $(UV) ]; then \
-	  $(UV) pip install --python $(PY) --no-deps --require-hashes $(foreach set,$(1),-r requirements/$(set).txt); \
+	  $(UV) pip install --compile-bytecode --python $(PY) --no-deps --require-hashes $(foreach set,$(1),-r requirements/$(set).txt); \
 	  $(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .; \
 	else \
 	  $(PY) -m pip install --no-deps --require-hashes $(foreach set,$(1),-r requirements/$(set).txt); \

@@ -8,7 +8,7 @@ class BusSettings:
     """Limits of an engine; times in seconds. `Subscription.options` overrides them by name."""
 
     poll: float = 1.0  # longest wait for records
-    commit_every: float = 0.1  # shortest time between two commits
+    commit_every: float = 0.25  # shortest time between two commits
     watch_every: float = 1.0  # lag and readiness are looked at this often
     drain: float = 8.0  # for finishing a partition that another member waits for
     stuck: float = 60.0  # lag and no progress for so long is unhealthy

@@ -208,6 +208,23 @@ async def test_r1_another_member_takes_over_from_one_that_was_killed(
     rig.clean()
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize("rig", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+async def test_r6_a_worker_that_slept_past_its_session_does_no_harm(
+    rig: Rig, stimuli: Callable[[], None]
+) -> None:
+    await rig.start("b")
+    zombie = await rig.start("a")
+    stimuli()
+    await rig.reached(20)
+    zombie.send_signal(signal.SIGSTOP)
+    await rig.settles("effects", seconds=25.0)
+    zombie.send_signal(signal.SIGCONT)
+    await rig.settles()
+    rig.clean()
+    assert zombie.poll() is None, rig.output()
+
+
 @pytest.mark.parametrize("turns", [1, pytest.param(REPEAT, marks=pytest.mark.chaos)])
 async def test_r3_sigterm_under_load(rig: Rig, stimuli: Callable[[], None], turns: int) -> None:
     stimuli()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from services.ingest.ring import Ring
@@ -127,7 +128,7 @@ class Session:
 
 
 class Host:
-    """One reader process."""
+    """One reader process. Two threads face it, so that nothing it does or leaves undone holds the event loop up."""
 
     def __init__(
         self, memory_mb: int, loop: asyncio.AbstractEventLoop, gone: Callable[[Host], None]
@@ -135,50 +136,71 @@ class Host:
         self.sessions: dict[int, Session] = {}
         self.alone = False
         self.heard = time.monotonic()
+        self.pid = 0
+        self._memory_mb = memory_mb
         self._loop = loop
         self._gone = gone
-        self._line, theirs = socket.socketpair()
-        with theirs:
-            self.process = _spawn(theirs, memory_mb)
-        self._listener = threading.Thread(
-            target=self._listen, name=f"reader-{self.process.pid}", daemon=True
-        )
+        self._unwanted = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._commands: SimpleQueue[Command | None] = SimpleQueue()
+        self._line, self._theirs = socket.socketpair()
+        self._listener = threading.Thread(target=self._listen, name="reader-listener", daemon=True)
         self._listener.start()
 
     def tell(self, command: Command) -> None:
         """Send a command; a process that is gone is noticed by its listener."""
         if isinstance(command, Close):
             self.sessions.pop(command.run, None)
-        with contextlib.suppress(OSError):
-            send(self._line, command)
+        self._commands.put(command)
 
     def kill(self) -> None:
         """End the process."""
-        self.process.kill()
-
-    def release(self) -> None:
-        """Let go of the line to a process that is gone."""
-        self._line.close()
+        self._unwanted.set()
+        if self._process is not None:
+            self._process.kill()
 
     async def ended(self) -> None:
-        """Wait until the process and its listener are gone."""
+        """Wait until the process and its threads are gone."""
         await asyncio.to_thread(self._listener.join)
-        self.release()
 
     def _listen(self) -> None:
-        rings: dict[int, Ring] = {}
-        # A reader that is gone, or that garbles its words, is the same to us.
-        with contextlib.suppress(OSError, ValueError):
-            for report, file in reports(self._line):
-                if isinstance(report, Opened) and file is not None:
-                    rings[report.run] = Ring(file, report.width, report.height, report.slots)
-                    os.close(file)
-                self.heard = time.monotonic()
-                self._pass_on(report, rings)
-        self.process.kill()
-        self.process.wait()
+        """The listener's thread: from the start of the process to its end."""
+        # A reader that cannot be started, is gone, or garbles its words, is the same to us.
+        with contextlib.suppress(OSError, ValueError), self._line, self._theirs:
+            self._process = _spawn(self._theirs, self._memory_mb)
+            self._theirs.close()
+            self._attend(self._process)
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._gone, self)
+
+    def _attend(self, process: subprocess.Popen[bytes]) -> None:
+        self.pid = process.pid
+        if self._unwanted.is_set():
+            process.kill()
+        speaker = threading.Thread(target=self._speak, name="reader-speaker", daemon=True)
+        speaker.start()
+        try:
+            self._hear()
+        finally:
+            process.kill()
+            process.wait()
+            self._commands.put(None)
+            speaker.join()
+
+    def _hear(self) -> None:
+        rings: dict[int, Ring] = {}
+        for report, file in reports(self._line):
+            if isinstance(report, Opened) and file is not None:
+                rings[report.run] = Ring(file, report.width, report.height, report.slots)
+                os.close(file)
+            self.heard = time.monotonic()
+            self._pass_on(report, rings)
+
+    def _speak(self) -> None:
+        """The speaker's thread: a process that takes no commands makes it wait, and nobody else."""
+        with contextlib.suppress(OSError):
+            while (command := self._commands.get()) is not None:
+                send(self._line, command)
 
     def _pass_on(self, report: Report, rings: dict[int, Ring]) -> None:
         session = self.sessions.get(report.run)
@@ -228,13 +250,13 @@ class Hosts:
     @property
     def pids(self) -> list[int]:
         """The processes, for figures and tests."""
-        return [host.process.pid for host in self._hosts]
+        return [host.pid for host in self._hosts]
 
     def pid_of(self, camera: str) -> int | None:
         """The process that reads a camera now."""
         for host in self._hosts:
             if any(session.camera == camera for session in host.sessions.values()):
-                return host.process.pid
+                return host.pid
         return None
 
     async def close(self) -> None:
@@ -267,7 +289,6 @@ class Hosts:
         """Tell the cameras of a process that died."""
         if host in self._hosts:
             self._hosts.remove(host)
-        host.release()
         orphans = list(host.sessions.values())
         host.sessions.clear()
         for session in orphans:

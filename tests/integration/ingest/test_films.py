@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from blockbuster import BlockBuster
 
 from schemas.events.camera_configured import Mask
+from schemas.events.camera_status_changed import CameraStatusChanged
 from schemas.events.stream_marks import StreamAlive, StreamClosed, StreamInterrupted, StreamOpened
 from shared import images
 from shared.images import pixels
@@ -182,3 +184,24 @@ async def test_a_removed_camera_says_that_it_is_closed(ingest: Ingest) -> None:
     await ingest.said.until(lambda: ingest.said.of(StreamClosed))
     assert ingest.said.of(StreamClosed)[0].reason == "the camera was removed"
     assert ingest.state() == ""
+
+
+async def test_the_event_loop_is_never_held_up(ingest: Ingest, loop_guard: BlockBuster) -> None:
+    await ingest.configure(url="sim://demo?duration=10&rate=max")
+    await ingest.said.until(lambda: ingest.state() == "ended")
+    assert len(ingest.said.frames()) == 50
+
+
+async def test_figures_tell_what_the_reader_does(ingest: Ingest) -> None:
+    await ingest.configure(url="sim://demo?fps=20", rate=5.0)
+    await ingest.said.until(lambda: len(ingest.said.frames()) >= 10)
+    stream = ingest.cameras.stream("yard")
+    assert stream is not None
+    told = stream.figures(2.0)
+    assert told is not None
+    figures = told.event
+    assert isinstance(figures, CameraStatusChanged)
+    assert (figures.state, figures.width, figures.height) == ("online", 640, 360)
+    assert figures.fps >= 15
+    assert figures.sent == len(ingest.said.frames())
+    assert figures.dropped == 0

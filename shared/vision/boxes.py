@@ -1,4 +1,4 @@
-"""Axis-aligned boxes as arrays: conversion, clipping, overlap.
+"""Axis-aligned boxes as arrays: conversion, growth, overlap.
 
 Every array is float64 of shape [N, 4] in pixels. `ltrb` rows are left, top, right, bottom;
 `ltwh` rows are left, top, width, height. Degenerate boxes have no area and overlap nothing.
@@ -26,11 +26,6 @@ def areas(ltrb: FloatArray) -> FloatArray:
     """Area of each box, [N]; 0 where right <= left or bottom <= top."""
     extent = np.maximum(ltrb[:, 2:] - ltrb[:, :2], 0.0)
     return extent[:, 0] * extent[:, 1]
-
-
-def clip(ltrb: FloatArray, width: float, height: float) -> FloatArray:
-    """Cut the boxes to the frame; a box outside of it becomes empty at the nearest edge."""
-    return np.clip(ltrb, 0.0, np.array((width, height, width, height), dtype=np.float64))
 
 
 def buffered(ltrb: FloatArray, share: float) -> FloatArray:

@@ -70,22 +70,6 @@ class PreparedPolygon:
         return margin if self.contains(x, y) else -margin
 
 
-def contains(polygon: Polygon, x: float, y: float) -> bool:
-    """Say whether the point lies inside the polygon (even-odd) or on its boundary.
-
-    For one question; `PreparedPolygon` answers many. Raises ValueError as that class does.
-    """
-    return PreparedPolygon(polygon).contains(x, y)
-
-
-def signed_margin(polygon: Polygon, x: float, y: float) -> float:
-    """Distance of the point to the boundary over sqrt(area): positive inside, negative outside.
-
-    For one question; `PreparedPolygon` answers many. Raises ValueError as that class does.
-    """
-    return PreparedPolygon(polygon).signed_margin(x, y)
-
-
 def area(polygon: Polygon) -> float:
     """Area enclosed by the polygon (shoelace formula), in squared units, never negative."""
     doubled = math.fsum(ax * by - bx * ay for (ax, ay), (bx, by) in _edges_of(polygon))
@@ -121,19 +105,6 @@ def side(a: Point, b: Point, p: Point) -> int:
 def crosses(a: Point, b: Point, p: Point, q: Point) -> bool:
     """Say whether the segments ab and pq intersect properly, in one inner point of both."""
     return side(a, b, p) * side(a, b, q) < 0 and side(p, q, a) * side(p, q, b) < 0
-
-
-def offset(a: Point, b: Point, p: Point) -> float:
-    """Distance of p from the line through a and b, signed as `side`.
-
-    Raises:
-        ValueError: a and b are the same point.
-    """
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    length = math.hypot(dx, dy)
-    if length == 0.0:
-        raise ValueError(f"a line needs two different points, got {a} twice")
-    return (dx * (p[1] - a[1]) - dy * (p[0] - a[0])) / length
 
 
 _Segment: TypeAlias = tuple[Point, Point]

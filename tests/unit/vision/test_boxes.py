@@ -70,19 +70,6 @@ def test_buffered_iou_sees_neighbours_that_do_not_touch() -> None:
     assert overlap[0, 1] == 0.0
 
 
-@pytest.mark.parametrize(
-    ("box", "expected"),
-    [
-        ((-5, -5, 20, 20), [0, 0, 20, 20]),
-        ((90, 40, 120, 80), [90, 40, 100, 50]),
-        ((120, 60, 130, 70), [100, 50, 100, 50]),
-        ((1, 2, 3, 4), [1, 2, 3, 4]),
-    ],
-)
-def test_clip(box: Row, expected: list[float]) -> None:
-    assert boxes.clip(rows(box), 100, 50)[0].tolist() == expected
-
-
 def test_union_is_the_box_around_all() -> None:
     assert boxes.union(rows((3, 4, 5, 6), (1, 8, 2, 9))).tolist() == [1, 4, 5, 9]
     with pytest.raises(ValueError, match="at least one"):

@@ -12,12 +12,9 @@ from shared.vision.polygons import (
     Polygon,
     PreparedPolygon,
     area,
-    contains,
     crosses,
     is_simple,
-    offset,
     side,
-    signed_margin,
 )
 
 SQUARE: Polygon = ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))
@@ -52,14 +49,17 @@ PENTAGRAM: Polygon = ((0.5, 0.0), (0.8, 1.0), (0.0, 0.4), (1.0, 0.4), (0.2, 1.0)
 def test_contains_by_the_even_odd_rule_with_the_boundary_inside(
     polygon: Polygon, x: float, y: float, inside: bool
 ) -> None:
-    assert contains(polygon, x, y) is inside
-    assert contains(polygon[::-1], x, y) is inside
+    assert PreparedPolygon(polygon).contains(x, y) is inside
+    assert PreparedPolygon(polygon[::-1]).contains(x, y) is inside
 
 
 @pytest.mark.parametrize(("width", "height"), [(768, 576), (640, 360), (1920, 1080), (1242, 375)])
 def test_a_sloped_edge_between_pixels_is_inside_after_normalising(width: int, height: int) -> None:
     triangle = ((10 / width, 20 / height), (70 / width, 140 / height), (10 / width, 140 / height))
-    assert all(contains(triangle, (10 + n) / width, (20 + 2 * n) / height) for n in range(61))
+    assert all(
+        PreparedPolygon(triangle).contains((10 + n) / width, (20 + 2 * n) / height)
+        for n in range(61)
+    )
 
 
 coordinates = st.integers(0, 40).map(lambda n: n / 40)
@@ -70,7 +70,7 @@ outlines = st.lists(points, min_size=3, max_size=9).map(tuple)
 @given(outlines, points)
 def test_contains_agrees_with_exact_fractions(polygon: Polygon, point: Point) -> None:
     assume(area(polygon) > 0)
-    assert contains(polygon, *point) is _contains_exactly(polygon, point)
+    assert PreparedPolygon(polygon).contains(*point) is _contains_exactly(polygon, point)
 
 
 def _contains_exactly(polygon: Polygon, point: Point) -> bool:
@@ -105,7 +105,7 @@ def _exact(point: Point) -> tuple[Fraction, Fraction]:
 def test_the_margin_is_the_distance_over_the_root_of_the_area(
     polygon: Polygon, x: float, y: float, margin: float
 ) -> None:
-    assert signed_margin(polygon, x, y) == pytest.approx(margin, abs=1e-12)
+    assert PreparedPolygon(polygon).signed_margin(x, y) == pytest.approx(margin, abs=1e-12)
 
 
 @given(outlines, points)
@@ -117,7 +117,9 @@ def test_the_sign_of_the_margin_is_containment_and_scale_does_not_matter(
     margin = prepared.signed_margin(*point)
     assert (margin >= 0) is prepared.contains(*point) or abs(margin) < 1e-6
     larger = tuple((x * 640, y * 640) for x, y in polygon)
-    assert signed_margin(larger, point[0] * 640, point[1] * 640) == pytest.approx(margin, abs=1e-9)
+    assert PreparedPolygon(larger).signed_margin(point[0] * 640, point[1] * 640) == pytest.approx(
+        margin, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,19 +168,9 @@ def test_is_simple(polygon: Polygon, simple: bool) -> None:
         ((0.5, 0.0), (0.5, 1.0), (0.2, 0.5), 1),
     ],
 )
-def test_side_and_offset_have_one_sign(a: Point, b: Point, p: Point, sign: int) -> None:
+def test_side_is_right_for_who_walks_from_a_to_b(a: Point, b: Point, p: Point, sign: int) -> None:
     assert side(a, b, p) == sign
     assert side(b, a, p) == -sign
-    assert offset(a, b, p) * sign >= 0
-
-
-def test_offset_is_the_distance_from_the_line() -> None:
-    assert offset((0.0, 0.0), (0.3, 0.4), (0.4, -0.3)) == pytest.approx(-0.5)
-
-
-def test_offset_refuses_a_line_of_one_point() -> None:
-    with pytest.raises(ValueError, match="two different points"):
-        offset((0.1, 0.1), (0.1, 0.1), (0.5, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,10 @@ class Evaluator:
         seen = self._follow(look)
         self._end_unseen(look)
         self._ask_frame(look.at)
+        camera, unknown = self._camera_bits, self._unknown
         for state in seen:
-            self._judge(state)
+            if state.changed or state.camera != camera or state.unknown != unknown:
+                self._judge(state)
         self._judge_frame()
         step.matches = self._emit()
         return step
@@ -192,28 +194,21 @@ class Evaluator:
 
     def _follow(self, look: Look) -> list[TrackState]:
         """Advance every track that was seen."""
-        width, height = look.size
-        at, advance, states = look.at, self._follower.advance, self._states
+        at, size, advance, states = look.at, look.size, self._follower.advance, self._states
+        earliest = NEVER if look.held is not None else at - GAP
         seen = []
         for sighting in look.seen:
             state = states.get(sighting.track)
-            if state is None or self._over(state, sighting, look):
-                state = self._begin(sighting)
-            left, top, wide, high = sighting.box
-            box = (left / width, top / height, wide / width, high / height)
-            advance(state, box, at)
+            if state is None or state.last_seen < earliest or state.label != sighting.label:
+                state = self._begin(sighting, state)
+            advance(state, sighting.box, size, at)
             seen.append(state)
         return seen
 
-    def _over(self, state: TrackState, sighting: Sighting, look: Look) -> bool:
-        """The track was unseen for too long, or became another class: it begins anew."""
-        too_long = look.held is None and look.at - state.last_seen > GAP
-        if too_long or state.label != sighting.label:
-            self._end(state)
-            return True
-        return False
-
-    def _begin(self, sighting: Sighting) -> TrackState:
+    def _begin(self, sighting: Sighting, before: TrackState | None) -> TrackState:
+        """A track that is new, was unseen for too long, or became another class."""
+        if before is not None:
+            self._end(before)
         plan = self._plan.label(sighting.label)
         state = TrackState(sighting.track, sighting.label, sighting.born_at, plan)
         self._adopt(state)

@@ -22,6 +22,7 @@ class TrackState:
 
     __slots__ = (
         "age_due",
+        "before_centre",
         "bits",
         "born_at",
         "box",
@@ -51,6 +52,7 @@ class TrackState:
         self.last_seen = -1
         self.foot: tuple[float, float] | None = None
         self.centre: tuple[float, float] | None = None
+        self.before_centre: tuple[float, float] | None = None
         self.box: Box = (0.0, 0.0, 0.0, 0.0)
         self.stays: dict[int, Stay] = {}
         self.walks: dict[int, Walk] = {number: Walk() for number, _ in plan.gates}
@@ -94,22 +96,20 @@ class Follower:
         self.blind: Blind = lambda _window: False
         self.changes = 0
 
-    def advance(self, state: TrackState, box: Box, at: int) -> None:
-        """Take a sample: `box` in fractions of the frame. Sets the state's `bits`, `pulses` and `changed`."""
-        left, top, width, height = box
-        middle = left + width / 2.0
-        foot, centre = (middle, top + height), (middle, top + height / 2.0)
+    def advance(self, state: TrackState, box: Box, size: tuple[int, int], at: int) -> None:
+        """Take a sample: `box` in pixels of a frame of `size`. Sets `bits`, `pulses` and `changed`."""
+        left, top, wide, high = box
+        foot = (left + wide / 2.0) / size[0], (top + high) / size[1]
         before, plan = state.bits, state.plan
         state.changed, state.pulses = state.pulses, 0
         if state.ended:
             state.ended.clear()
         self._visit(state, plan.foot, foot, at)
         if plan.elsewhere:
-            self._visit(state, plan.centre, centre, at)
-            self._cover(state, box, at)
+            self._visit_elsewhere(state, box, size, at)
         if plan.gates:
-            self._pass_gates(state, foot, centre, at)
-        state.foot, state.centre, state.box = foot, centre, box
+            self._pass_gates(state, foot, at)
+        state.foot = foot
         state.last_seen = at
         if at >= state.age_due:
             state.age(at)
@@ -135,9 +135,10 @@ class Follower:
         x, y = point
         stays, cell = state.stays, grid.cell(x, y)
         if stays:
-            known, own = cell.known, grid.numbers
-            for number in [n for n in stays if n not in known and n in own]:
-                self._outside(state, number, at)
+            known = cell.known
+            for number in [n for n in stays if n not in known]:
+                if number in grid.numbers:
+                    self._outside(state, number, at)
         for number in cell.inside:
             self._inside(state, number, at)
         for number, contains in cell.doubtful:
@@ -146,9 +147,15 @@ class Follower:
             elif number in stays:
                 self._outside(state, number, at)
 
-    def _cover(self, state: TrackState, box: Box, at: int) -> None:
+    def _visit_elsewhere(self, state: TrackState, box: Box, size: tuple[int, int], at: int) -> None:
+        """Areas and lines that ask for another part of the track than its foot."""
+        (left, top, wide, high), (width, height) = box, size
+        state.before_centre = state.centre
+        state.centre = (left + wide / 2.0) / width, (top + high / 2.0) / height
+        state.box = left / width, top / height, wide / width, high / height
+        self._visit(state, state.plan.centre, state.centre, at)
         for number, area in state.plan.boxed:
-            if area.covers(box):
+            if area.covers(state.box):
                 self._inside(state, number, at)
             elif number in state.stays:
                 self._outside(state, number, at)
@@ -193,23 +200,18 @@ class Follower:
         state.bits &= ~watch.bits
         self._count(number, state.label, -1)
 
-    def _pass_gates(
-        self,
-        state: TrackState,
-        foot: tuple[float, float],
-        centre: tuple[float, float],
-        at: int,
-    ) -> None:
+    def _pass_gates(self, state: TrackState, foot: tuple[float, float], at: int) -> None:
         if state.crossed:
             state.crossed.clear()
+        walks = state.walks
         for number, gate in state.plan.gates:
-            course, walk = gate.course, state.walks[number]
-            by_foot = course.anchor == "foot"
-            point = foot if by_foot else centre
-            offset = course.dx * (point[1] - course.a[1]) - course.dy * (point[0] - course.a[0])
-            if walk.pending is None and not walk.touched and offset * walk.side > 0.0:
+            course, walk = gate.course, walks[number]
+            by_foot = course.by_foot
+            point = foot if by_foot else state.centre or foot
+            offset = course.dx * (point[1] - course.ay) - course.dy * (point[0] - course.ax)
+            if offset * walk.side > 0.0 and walk.pending is None and not walk.touched:
                 continue
-            before = state.foot if by_foot else state.centre
+            before = state.foot if by_foot else state.before_centre
             crossing = walk.step(course, before, point, at)
             if crossing is not None and not self.blind(SETTLE):
                 self._cross(state, (number, gate), walk, crossing)

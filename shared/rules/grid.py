@@ -7,7 +7,7 @@ import msgspec
 from shared.rules.areas import Area
 from shared.vision.polygons import Point
 
-CELLS = 64
+CELLS = 32
 """Cells along each side of the frame."""
 _SLACK = 1e-6
 """A cell reaches this much over its edge, so that rounding never puts a point into the wrong one."""

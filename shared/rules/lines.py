@@ -21,19 +21,21 @@ EITHER = 0
 class Course:
     """A line as crossings see it, from a to b, with its anchor point (`foot` or `centre`)."""
 
-    __slots__ = ("a", "anchor", "b", "dx", "dy", "inverse", "key", "name")
+    __slots__ = ("a", "anchor", "ax", "ay", "b", "by_foot", "dx", "dy", "inverse", "key", "name")
 
     def __init__(self, name: str, segment: Segment, anchor: str) -> None:
         self.name = name
         self.anchor = anchor
+        self.by_foot = anchor == "foot"
         self.a, self.b = segment
+        self.ax, self.ay = self.a
         self.dx, self.dy = self.b[0] - self.a[0], self.b[1] - self.a[1]
         self.inverse = 1.0 / math.hypot(self.dx, self.dy)
         self.key = f"{name}@{anchor}:{self.a[0]!r} {self.a[1]!r},{self.b[0]!r} {self.b[1]!r}"
 
     def offset(self, x: float, y: float) -> float:
         """(b - a) x (p - a): its sign is the side, right of a walker from a to b being positive (y down)."""
-        return self.dx * (y - self.a[1]) - self.dy * (x - self.a[0])
+        return self.dx * (y - self.ay) - self.dy * (x - self.ax)
 
     def holds(self, p: Point) -> bool:
         """Say whether a point of the infinite line lies between a and b, ends included."""

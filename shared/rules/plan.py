@@ -181,13 +181,15 @@ class Plan:
             if (watch := self._watch(area, label)) is not None
         }
         asked = [(number, self.areas[number]) for number in watches]
+        gates = self._gates(label)
         return LabelPlan(
             foot=Grid([(n, area) for n, area in asked if area.anchor == FOOT]),
             centre=Grid([(n, area) for n, area in asked if area.anchor == CENTRE]),
             boxed=tuple((n, area) for n, area in asked if area.anchor not in (FOOT, CENTRE)),
-            elsewhere=any(area.anchor != FOOT for _, area in asked),
+            elsewhere=any(area.anchor != FOOT for _, area in asked)
+            or not all(gate.course.by_foot for _, gate in gates),
             watches=watches,
-            gates=self._gates(label),
+            gates=gates,
             ages=_thresholds(
                 (leaf.after, 1 << index)
                 for index, leaf in enumerate(self.leaves)

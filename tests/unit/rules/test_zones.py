@@ -105,7 +105,7 @@ def test_cumulative_dwell_adds_up_over_its_window(places: Any, expected: list[in
 
 def test_a_standing_dwell_begins_anew_where_the_track_has_moved() -> None:
     match = dwell("2s", max_move=0.02)
-    paces = [(0.3 + 0.01 * n, 0.5) for n in range(30)]
+    paces = [(0.3 + 0.012 * n, 0.5) for n in range(30)]
     assert fired(match, {"1": paces}) == []
     assert fired(match, {"1": [*paces, *[paces[-1]] * 21]}) == [(48, "1")]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shared.db import outbox
+from shared.db.engine import DatabaseUnavailable
 from shared.db.leases import Lease, LeaseLost, Leases, fence
 from shared.errors import Transient
 from shared.service import Health
@@ -56,20 +57,33 @@ class Relay:
         self._poll_s = poll_s
         self._leases = Leases(database, clock)
         self._log = structlog.get_logger().bind(service=database.service, component="relay")
+        self._trouble = ""  # why the database did not let it work, at the last try
 
     async def run(self) -> None:
-        """Work until cancelled; the lease is given back at the end."""
+        """Work until cancelled; the lease is given back at the end. A full disk is waited out, not died of."""
+        failures = 0
         while True:
-            lease = await self._leases.take(LEASE, self._owner, TTL_S)
-            if lease is None:
-                await asyncio.sleep(self._poll_s)
-                continue
             try:
-                await self._hold(lease)
-            except LeaseLost:
-                self._log.warning("relay_lease_lost", generation=lease.generation)
-            finally:
-                await self._leases.release(lease)
+                await self._work()
+                failures, self._trouble = 0, ""
+            except Transient as error:
+                failures, self._trouble = failures + 1, str(error)
+                self._log.warning("relay_waits", reason=str(error), failures=failures)
+                await asyncio.sleep(_jitter(failures))
+
+    async def _work(self) -> None:
+        """Work while the lease is ours; wait a moment where it is another's."""
+        lease = await self._leases.take(LEASE, self._owner, TTL_S)
+        self._trouble = ""
+        if lease is None:
+            await asyncio.sleep(self._poll_s)
+            return
+        try:
+            await self._hold(lease)
+        except LeaseLost:
+            self._log.warning("relay_lease_lost", generation=lease.generation)
+        finally:
+            await self._leases.release(lease)
 
     async def flush(self) -> bool:
         """Move what is there now, for a drain; False when another owner's relay has the lease."""
@@ -99,11 +113,13 @@ class Relay:
         return len(rows)
 
     async def check(self) -> Health:
-        """How far the log is behind the database; for `/health`."""
+        """Whether it can write, and how far the log is behind the database; for `/health`."""
         async with self._database.read() as reader:
             waiting, since = (await reader.execute(outbox.backlog())).one()
         age_s = 0.0 if since is None else (self._clock.now() - since) / 1_000_000
         details = {"waiting": waiting, "oldest_s": round(age_s, 1)}
+        if self._trouble:
+            return Health(status="unhealthy", reason=self._trouble, details=details)
         if age_s > STALE_S:
             return Health(
                 status="degraded", reason="events wait to be put on the log", details=details
@@ -118,6 +134,8 @@ class Relay:
             try:
                 moved = await self.move(lease)
                 failures = 0
+            except DatabaseUnavailable:
+                raise
             except Transient as error:
                 failures += 1
                 self._log.warning("relay_waits", reason=str(error), failures=failures)

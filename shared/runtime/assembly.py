@@ -14,6 +14,7 @@ from shared.metrics import BusObserver, Metrics
 from shared.peers import Peers
 from shared.platform import Platform, ServicePlatform, open_platform, open_service
 from shared.runtime.consumers import Consumer, watch
+from shared.runtime.disk import Disk
 from shared.runtime.health import Checks
 from shared.runtime.process import process_routes
 from shared.runtime.routes import check_doors
@@ -57,6 +58,7 @@ class Runtime:
         self._observer = BusObserver(self.metrics)
         name = services[0].name if len(services) == 1 else "vantage"
         self.checks = Checks(name, clock, self.metrics)
+        self.checks.dependencies["disk"] = Disk(settings.data_dir).check
         self._supervisor = Supervisor(clock, self.metrics.task_restarts)
         self._consumers: dict[str, Consumer] = {}
         self._relays: dict[str, Relay] = {}

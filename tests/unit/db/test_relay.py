@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from schemas import topics
 from schemas.event import Envelope, Event, Picture, Topic
@@ -97,6 +98,10 @@ async def _empty(database: Database) -> bool:
 
 async def _leased(database: Database) -> bool:
     return bool(await Leases(database, database.clock).held(LEASE))
+
+
+async def _says(mover: Relay, status: str) -> bool:
+    return (await mover.check()).status == status
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
@@ -202,6 +207,34 @@ asyncio.run(main())
     async with running(relay(database, said, owner="one")):  # the same name: at once
         await emptied(database)
     assert said.ids == ledger.read_text().split() == [f"e-{number}" for number in range(5)]
+
+
+async def test_a_full_disk_is_waited_out_and_said(database: Database) -> None:
+    said = Said()
+    mover = relay(database, said, owner="one")
+    async with database.transaction() as tx:
+        await tx.execute(
+            text(
+                "CREATE TRIGGER full BEFORE UPDATE ON leases BEGIN "
+                "SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+        )
+        await tx.execute(
+            text(
+                "CREATE TRIGGER fuller BEFORE INSERT ON leases BEGIN "
+                "SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+        )
+    async with running(mover):
+        await until(lambda: _says(mover, "unhealthy"))
+        assert "free some space" in (await mover.check()).reason
+        async with database.transaction() as tx:
+            await tx.execute(text("DROP TRIGGER full"))
+            await tx.execute(text("DROP TRIGGER fuller"))
+        await say(database, [1])
+        await emptied(database)
+        assert (await mover.check()).status == "healthy"
+    assert said.ids == ["e-1"]
 
 
 async def test_a_second_owner_stands_by_until_the_first_gives_back(database: Database) -> None:

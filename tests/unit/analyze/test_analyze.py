@@ -154,6 +154,22 @@ def test_a_folder_of_pictures_and_the_annotated_video(tmp_path: Path) -> None:
     assert frames[-1].std() > 10 > frames[0].std()  # a confirmed track is drawn
 
 
+def test_another_size_begins_an_epoch_with_ids_of_its_own(tmp_path: Path) -> None:
+    folder, script = tmp_path / "pictures", tmp_path / "script.txt"
+    folder.mkdir()
+    for number in range(16):
+        width = 160 if number < 8 else 200
+        picture = np.full((120, width, 3), 90, np.uint8)
+        (folder / f"{number:03}.jpg").write_bytes(encode(picture))
+    script.write_text("".join(f"{n},-1,{10 + 3 * n},20,30,60,1\n" for n in range(1, 9)))
+    model = ("--backend", "scripted", "--model", f"{script}?fps=5")
+    result = analyze(folder, *model, "--every-frame", "--video", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    rows = mot.parse((tmp_path / "out" / "tracks.txt").read_text(), name="tracks.txt")
+    assert [row.frame for row in rows if row.id == 1] == [3, 4, 5, 6, 7, 8]
+    assert [row.frame for row in rows if row.id == 1_000_001] == [11, 12, 13, 14, 15, 16]
+
+
 BROKEN: list[tuple[str, tuple[str, ...], str]] = [
     ("nothing.mp4", SCRIPT, "source: there is no file or folder"),
     ("rtsp://camera/1", SCRIPT, "source: rtsp:// is not analysed"),

@@ -18,6 +18,7 @@ from shared.security.camera_login import CameraLogin
         ("rtsp://10.0.0.9:554/live", "rtsp://u%40home:p%2Fw%3A1@10.0.0.9:554/live"),
         ("rtsp://old:gone@10.0.0.9/live", "rtsp://u%40home:p%2Fw%3A1@10.0.0.9/live"),
         ("rtsp://[fd00::9]:554/a?b=c", "rtsp://u%40home:p%2Fw%3A1@[fd00::9]:554/a?b=c"),
+        ("rtsp://10.0.0.9/a?u={user}&p={password}", "rtsp://10.0.0.9/a?u=u%40home&p=p%2Fw%3A1"),
     ],
 )
 def test_a_login_is_quoted_into_the_address(url: str, expected: str) -> None:

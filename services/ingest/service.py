@@ -66,6 +66,7 @@ def _studio(platform: ServicePlatform, settings: IngestSettings, cameras: Camera
         clock=clock,
         metrics=platform.metrics,
         chance=random.random,
+        opening=settings.open_timeout + settings.read_timeout,
         patience=settings.read_timeout,
     )
 

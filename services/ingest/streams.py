@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0
 """A reader times out by itself; one that does not even say so within this time more is stuck."""
+STARTING_S = 8.0
+"""So long a reader process may take to start on a busy machine."""
 WAITING_S = 75.0
 """So long a source that is no live camera may show nothing: one picture a minute is slow, not stuck."""
 SKIP = SECOND
@@ -59,6 +61,7 @@ class Studio:
     clock: Clock
     metrics: Metrics
     chance: Callable[[], float]
+    opening: float  # seconds in which a reader has its first picture, or gives up by itself
     patience: float  # seconds without data after which a reader gives up by itself
 
 
@@ -189,7 +192,7 @@ class Stream:
 
     async def _watch(self, session: Session, lease: Lease) -> Trouble | None:
         """Follow what a reader says, until the end or trouble."""
-        quiet = self._studio.patience + GRACE_S
+        quiet = self._studio.opening + STARTING_S
         while True:
             try:
                 item = await session.next(quiet)

@@ -200,6 +200,7 @@ async def running(
             clock=clock,
             metrics=Metrics(),
             chance=lambda: 0.0,
+            opening=settings.open_timeout + settings.read_timeout,
             patience=settings.read_timeout,
         )
         jobs = [asyncio.create_task(cameras.follow(studio)), asyncio.create_task(leases.keep())]

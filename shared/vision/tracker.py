@@ -3,8 +3,8 @@
 Of the ByteTrack and OC-SORT family: Kalman-filtered boxes, sure detections before doubtful ones
 (Zhang et al., "ByteTrack", ECCV 2022), a last look with buffered boxes for those who are still
 without a partner (Yang et al., "C-BIoU", WACV 2023). Rows of a frame are final before the next
-frame is read. Nothing is counted in frames: the same scene at 5, 10 or 25 frames a second gives
-the same tracks. The output is a function of the input alone, bit for bit, and does not depend
+frame is read. Durations are in seconds, never in frames, and a track is confirmed by sightings in
+a row, so that people keep their ids at 5, 10 and 25 frames a second alike. The output is a function of the input alone, bit for bit, and does not depend
 on the order of the detections within a frame.
 """
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 DEATHS_UNTIL_ALONE = 2
 SILENT_S = 10.0
+"""A process that said nothing for so long, while a camera of it was waited for in vain, is stuck."""
 KEPT = (
     "PATH",
     "HOME",
@@ -221,8 +222,11 @@ class Host:
 class Hosts:
     """All reader processes of this service. Used on one event loop."""
 
-    def __init__(self, *, per_process: int = 16, memory_mb: int = 4096) -> None:
+    def __init__(
+        self, *, per_process: int = 16, memory_mb: int = 4096, silent_s: float = SILENT_S
+    ) -> None:
         self._per_process = per_process
+        self._silent_s = silent_s
         self._memory_mb = memory_mb
         self._hosts: list[Host] = []
         self._deaths: dict[str, int] = {}
@@ -240,7 +244,7 @@ class Hosts:
     def suspect(self, session: Session) -> None:
         """A session fell silent without a word. Its process, if all of it is silent, is ended."""
         for host in self._hosts:
-            if session.run in host.sessions and time.monotonic() - host.heard > SILENT_S:
+            if session.run in host.sessions and time.monotonic() - host.heard > self._silent_s:
                 host.kill()
 
     def forget(self, camera: str) -> None:

@@ -187,7 +187,7 @@ async def running(
                 migrations="services.ingest.migrations",
             )
         )
-        hosts = Hosts(per_process=4, memory_mb=4096)
+        hosts = Hosts(per_process=4, memory_mb=4096, silent_s=3)
         stack.push_async_callback(hosts.close)
         egress = Egress(camera_nets=nets)
         leases = CameraLeases(database, clock, instance, settings.lease, cameras.marks)

@@ -303,7 +303,7 @@ def _remedied(error: sqlite3.DatabaseError) -> str:
 
 
 def _locked(folder: Path) -> IO[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = (folder / "log.lock").open("wb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -143,11 +143,12 @@ def make_page_router(title: str) -> APIRouter:
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
+    page = templates.get_template("login.html").render(title=title)
 
     @router.get("/login")
     async def login() -> HTMLResponse:
         """The sign-in page. A link's secret stands in its fragment, which browsers never send."""
-        return HTMLResponse(templates.get_template("login.html").render(title=title))
+        return HTMLResponse(page)
 
     @router.get("/static/{name}")
     async def file(name: str) -> FileResponse:

@@ -29,6 +29,7 @@ class Checks:
         self.dependencies: dict[str, Check] = {}
         self.services: dict[str, dict[str, Check]] = {}
         self._name = name
+        self._version = version("vantage")
         self._version = version("vantage")  # reads files: once
         self._clock = clock
         self._metrics = metrics

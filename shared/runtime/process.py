@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from shared.errors import VantageError
 from shared.runtime.routes import walk
 from shared.security.doors import PUBLIC, SignedIn
 
@@ -20,10 +21,11 @@ def process_routes(runtime: "Runtime") -> APIRouter:
     router = APIRouter(tags=["process"])
 
     @router.get("/health", dependencies=PUBLIC)
-    async def health() -> JSONResponse:
-        """Whether this process and what it depends on are well."""
+    async def health(request: Request) -> JSONResponse:
+        """Whether this process and what it depends on are well; figures and names for known callers alone."""
         report = await runtime.checks.report()
-        return JSONResponse(report, 503 if report["status"] == "unhealthy" else 200)
+        shown = report if await _known(request) else without_figures(report)
+        return JSONResponse(shown, 503 if report["status"] == "unhealthy" else 200)
 
     @router.get("/ready", dependencies=PUBLIC)
     async def ready() -> JSONResponse:
@@ -49,3 +51,34 @@ def process_routes(runtime: "Runtime") -> APIRouter:
         }
 
     return router
+
+
+async def _known(request: Request) -> bool:
+    try:
+        await request.app.state.guard.principal(request)
+    except VantageError:
+        return False
+    return True
+
+
+def without_figures(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without what single checks tell beside status and reason: names of cameras, counts."""
+    details = report["details"]
+    return {
+        **report,
+        "details": {
+            "dependencies": _bare(details["dependencies"]),
+            "models": _bare(details["models"]),
+            "services": {
+                name: {**service, "checks": _bare(service["checks"])}
+                for name, service in details["services"].items()
+            },
+        },
+    }
+
+
+def _bare(lines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {key: value for key, value in line.items() if key != "details"}
+        for name, line in lines.items()
+    }

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from blockbuster import blockbuster_ctx
 
 from services.gateway.service import SERVICE
 from shared.clock import ManualClock
@@ -57,7 +58,8 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
     clock = ManualClock(NOW)
     app = gateway(tmp_path, clock, admin_password=PASSWORD)
     async with toys.lifespan(app):
-        yield Door(app, clock)
+        with blockbuster_ctx():  # starting may block, serving may not
+            yield Door(app, clock)
 
 
 @pytest.fixture

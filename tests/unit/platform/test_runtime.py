@@ -149,6 +149,22 @@ async def test_health_is_as_bad_as_its_worst_check(
     assert "canary" not in answer.text + ready.text
 
 
+async def test_names_and_figures_of_checks_are_for_known_callers(tmp_path: Path) -> None:
+    async def cameras() -> Health:
+        return Health(status="degraded", reason="one is away", details={"cameras": ["backdoor"]})
+
+    app = toys.app_of(tmp_path, toys.service(Running(checks={"cameras": cameras})))
+    async with (
+        toys.lifespan(app),
+        toys.caller(app) as anybody,
+        toys.caller(app, owner=True) as owner,
+    ):
+        seen, known = await anybody.get("/health"), await owner.get("/health")
+    assert "one is away" in seen.text
+    assert "backdoor" not in seen.text
+    assert "backdoor" in known.text
+
+
 async def test_a_check_that_hangs_is_unhealthy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

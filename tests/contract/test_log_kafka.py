@@ -65,7 +65,7 @@ async def test_no_broker_is_a_clear_error() -> None:
             pass
 
 
-async def test_a_frozen_broker_fails_a_send_in_time_and_loses_nothing(
+async def test_a_broker_that_freezes_and_one_that_is_killed_lose_nothing(
     own_kafka_broker: KafkaBroker,
 ) -> None:
     topic, seen = make_topic(), Seen()
@@ -77,20 +77,9 @@ async def test_a_frozen_broker_fails_a_send_in_time_and_loses_nothing(
         own_kafka_broker.freeze()
         with pytest.raises(Transient, match="did not acknowledge"):
             await log.append([fact(topic, "gate", 5)], timeout=1.0)
-        await asyncio.to_thread(own_kafka_broker.thaw)
+        own_kafka_broker.thaw()
         await log.append(facts(topic, ["gate"], range(6, 9)))
         await until(lambda: set(seen.of("gate")) >= {0, 1, 2, 3, 4, 6, 7, 8})
-    assert set(seen.of("gate")) <= set(range(9))
-
-
-async def test_an_engine_goes_on_after_its_broker_was_killed(own_kafka_broker: KafkaBroker) -> None:
-    topic, seen = make_topic(), Seen()
-    async with (
-        open_kafka(own_kafka_broker.url, [topic], session=6.0) as log,
-        running(make_engine(log, subscribe(topic, seen))),
-    ):
-        await log.append(facts(topic, ["gate", "yard"], range(20)))
-        await until(lambda: len(seen.ids) == 40)
         await asyncio.to_thread(own_kafka_broker.restart)
-        await log.append(facts(topic, ["gate", "yard"], range(20, 40)), timeout=30.0)
-        await until(lambda: len(set(seen.ids)) == 80, seconds=40)
+        await log.append(facts(topic, ["gate"], range(9, 20)), timeout=30.0)
+        await until(lambda: set(seen.of("gate")) >= {*range(5), *range(6, 20)}, seconds=40)

@@ -22,6 +22,7 @@ from shared.rules.health import Health
 from shared.rules.plan import CompiledRule, Plan
 from shared.rules.reader import FrameView, Reader
 from shared.rules.scene import Scene
+from shared.rules.schedules import MINUTE
 from shared.rules.stays import GAP, Stay
 from shared.rules.timeline import Timeline
 from shared.rules.truth import FALSE, TRUE
@@ -138,6 +139,7 @@ class Evaluator:
         self._memories: dict[int, list[float]] = {index: [] for index, _, _ in plan.frame}
         self._fired = self._camera_bits = self._unknown = self._gapped = 0
         self._camera_seen = self._unknown_seen = self._counted = -1
+        self._minute: int | None = None
         self._follower = Follower(plan, self._stay_ended)
         self._view = FrameView(plan, self._follower, self._alive)
         self._reader = Reader(plan, self._view, self._memories, self._states)
@@ -241,14 +243,17 @@ class Evaluator:
     def _ask_frame(self, at: int) -> None:
         """Ask what is about the frame, once."""
         self._view.at = at
-        before, bits = self._camera_bits, 0
-        counted = self._counted == self._follower.changes
+        before, bits, minute = self._camera_bits, 0, at // MINUTE
+        counted, timed = self._counted == self._follower.changes, minute == self._minute
         for index, bit, leaf in self._plan.frame:
             memory = self._memories[index]
-            if counted and leaf.counts and (before & bit or not memory):
-                bits |= before & bit  # the numbers are the same, and so is the answer
+            if (timed and leaf.by_minute) or (
+                counted and leaf.counts and (before & bit or not memory)
+            ):
+                bits |= before & bit
             elif leaf.step(memory, self._view):
                 bits |= bit
+        self._minute = minute
         self._camera_bits, self._counted = bits, self._follower.changes
 
     # What holds

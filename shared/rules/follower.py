@@ -55,7 +55,7 @@ class TrackState:
         self.before_centre: tuple[float, float] | None = None
         self.box: Box = (0.0, 0.0, 0.0, 0.0)
         self.stays: dict[int, Stay] = {}
-        self.walks: dict[int, Walk] = {number: Walk() for number, _ in plan.gates}
+        self.walks: dict[int, Walk] = {number: Walk() for number, _, _ in plan.gates}
         self.memories: dict[int, list[float]] = {index: [] for index, _, _ in plan.samples}
         self.ended: dict[int, Stay] = {}
         self.crossed: dict[int, Crossing] = {}
@@ -133,19 +133,21 @@ class Follower:
 
     def _visit(self, state: TrackState, grid: Grid, point: tuple[float, float], at: int) -> None:
         x, y = point
-        stays, cell = state.stays, grid.cell(x, y)
-        if stays:
-            known = cell.known
-            for number in [n for n in stays if n not in known]:
-                if number in grid.numbers:
-                    self._outside(state, number, at)
-        for number in cell.inside:
+        stays = state.stays
+        inside, doubtful, known = grid.cell(x, y)
+        if stays and not known.issuperset(stays):
+            self._pass_on(state, (stays.keys() & grid.numbers) - known, at)
+        for number in inside:
             self._inside(state, number, at)
-        for number, contains in cell.doubtful:
+        for number, contains in doubtful:
             if contains(x, y):
                 self._inside(state, number, at)
             elif number in stays:
                 self._outside(state, number, at)
+
+    def _pass_on(self, state: TrackState, numbers: set[int], at: int) -> None:
+        for number in sorted(numbers):
+            self._outside(state, number, at)
 
     def _visit_elsewhere(self, state: TrackState, box: Box, size: tuple[int, int], at: int) -> None:
         """Areas and lines that ask for another part of the track than its foot."""
@@ -204,14 +206,13 @@ class Follower:
         if state.crossed:
             state.crossed.clear()
         walks = state.walks
-        for number, gate in state.plan.gates:
-            course, walk = gate.course, walks[number]
-            by_foot = course.by_foot
-            point = foot if by_foot else state.centre or foot
-            offset = course.dx * (point[1] - course.ay) - course.dy * (point[0] - course.ax)
+        for number, gate, (by_foot, ax, ay, dx, dy) in state.plan.gates:
+            walk = walks[number]
+            x, y = point = foot if by_foot else state.centre or foot
+            offset = dx * (y - ay) - dy * (x - ax)
             if offset * walk.side > 0.0 and walk.pending is None and not walk.touched:
                 continue
-            before = state.foot if by_foot else state.before_centre
+            course, before = gate.course, state.foot if by_foot else state.before_centre
             crossing = walk.step(course, before, point, at)
             if crossing is not None and not self.blind(SETTLE):
                 self._cross(state, (number, gate), walk, crossing)

@@ -1,8 +1,7 @@
 """Which areas may hold a point, by cells of the frame; each cell is worked out when it is first needed."""
 
 from collections.abc import Callable, Sequence
-
-import msgspec
+from typing import NamedTuple
 
 from shared.rules.areas import Area
 from shared.vision.polygons import Point
@@ -15,7 +14,7 @@ _SLACK = 1e-6
 Contains = Callable[[float, float], bool]
 
 
-class Cell(msgspec.Struct, frozen=True):
+class Cell(NamedTuple):
     """Areas that hold the whole cell, those whose outline passes through it, and the numbers of both."""
 
     inside: tuple[int, ...]
@@ -37,13 +36,13 @@ class Grid:
 
     def cell(self, x: float, y: float) -> Cell:
         """The cell of a point (fractions of the frame); off the frame every area is asked."""
-        if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):
-            return self._outside
-        column, row = int(x * CELLS), int(y * CELLS)
-        place = row * (CELLS + 1) + column
-        found = self._cells.get(place)
-        if found is None:
-            found = self._cells[place] = self._work_out(column, row)
+        if 0.0 <= x <= 1.0 and 0.0 <= y <= 1.0:
+            column, row = int(x * CELLS), int(y * CELLS)
+            return self._cells.get((row << 8) | column) or self._new(column, row)
+        return self._outside
+
+    def _new(self, column: int, row: int) -> Cell:
+        found = self._cells[(row << 8) | column] = self._work_out(column, row)
         return found
 
     def _work_out(self, column: int, row: int) -> Cell:

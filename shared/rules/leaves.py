@@ -93,11 +93,16 @@ class SampleLeaf(Leaf, frozen=True, kw_only=True):
 
 
 class FrameLeaf(Leaf, frozen=True, kw_only=True):
-    """About the frame, not a track: asked once a frame."""
+    """About the frame, not a track: asked once a frame, unless its answer cannot have changed.
+
+    `counts`: it changes only when the numbers of tracks do, or its memory says that time is running.
+    `by_minute`: it changes only on full minutes.
+    """
 
     step: Callable[[list[float], View], bool]
     area: Area | None = None
     counts: bool = False
+    by_minute: bool = False
 
 
 TrackLeaf = ZoneLeaf | LineLeaf | AgeLeaf | SampleLeaf

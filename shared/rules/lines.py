@@ -33,6 +33,11 @@ class Course:
         self.inverse = 1.0 / math.hypot(self.dx, self.dy)
         self.key = f"{name}@{anchor}:{self.a[0]!r} {self.a[1]!r},{self.b[0]!r} {self.b[1]!r}"
 
+    @property
+    def place(self) -> tuple[bool, float, float, float, float]:
+        """What the side of a point is worked out from: by the foot or not, first point, direction."""
+        return self.by_foot, self.ax, self.ay, self.dx, self.dy
+
     def offset(self, x: float, y: float) -> float:
         """(b - a) x (p - a): its sign is the side, right of a walker from a to b being positive (y down)."""
         return self.dx * (y - self.ay) - self.dy * (x - self.ax)

@@ -15,6 +15,8 @@ from shared.rules.scene import Scene
 from shared.rules.truth import Expression
 
 P = TypeVar("P", Area, Course)
+Place = tuple[bool, float, float, float, float]
+"""A line's anchor (by the foot or not), first point, and direction: `Course.place`."""
 
 
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +69,7 @@ class LabelPlan(msgspec.Struct, frozen=True, kw_only=True):
     boxed: tuple[tuple[int, Area], ...]
     elsewhere: bool
     watches: dict[int, Watch]
-    gates: tuple[tuple[int, Gate], ...]
+    gates: tuple[tuple[int, Gate, Place], ...]
     ages: tuple[Threshold, ...]
     samples: tuple[tuple[int, int, SampleLeaf], ...]
 
@@ -187,7 +189,7 @@ class Plan:
             centre=Grid([(n, area) for n, area in asked if area.anchor == CENTRE]),
             boxed=tuple((n, area) for n, area in asked if area.anchor not in (FOOT, CENTRE)),
             elsewhere=any(area.anchor != FOOT for _, area in asked)
-            or not all(gate.course.by_foot for _, gate in gates),
+            or not all(gate.course.by_foot for _, gate, _ in gates),
             watches=watches,
             gates=gates,
             ages=_thresholds(
@@ -220,7 +222,7 @@ class Plan:
             bits=sum(threshold.bit for threshold in stayed),
         )
 
-    def _gates(self, label: str) -> tuple[tuple[int, Gate], ...]:
+    def _gates(self, label: str) -> tuple[tuple[int, Gate, Place], ...]:
         gates = []
         for number, course in enumerate(self.courses):
             asked = [
@@ -231,7 +233,7 @@ class Plan:
             right = sum(bit for bit, direction in asked if direction in ("L2R", "any"))
             left = sum(bit for bit, direction in asked if direction in ("R2L", "any"))
             if asked:
-                gates.append((number, Gate(course, right, left)))
+                gates.append((number, Gate(course, right, left), course.place))
         return tuple(gates)
 
 

@@ -1,17 +1,16 @@
 """`schedule`: the wall clock of a place says so."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from shared.rules.errors import refuse, unknown_remedy
-from shared.rules.leaves import BOOLEAN, FrameLeaf, Glance, View
+from shared.rules.leaves import BOOLEAN, FrameLeaf, Glance
 from shared.rules.predicates.port import key
 from shared.rules.reading import struct_schema
 from shared.rules.scene import Scene
-from shared.rules.schedules import MINUTE, Schedule
+from shared.rules.schedules import Schedule
 
 
 class OnSchedule(msgspec.Struct, frozen=True):
@@ -43,7 +42,8 @@ class OnSchedule(msgspec.Struct, frozen=True):
         return FrameLeaf(
             key=key("schedule", zone.key, msgspec.json.encode(schedule).decode()),
             window=0,
-            step=_by_the_minute(schedule, zone),
+            step=lambda _memory, view: schedule.holds(view.at, zone),
+            by_minute=True,
             gauge=_margin,
         )
 
@@ -51,18 +51,6 @@ class OnSchedule(msgspec.Struct, frozen=True):
     def schema(cls) -> dict[str, Any]:
         """A name, or a schedule's fields."""
         return {"anyOf": [{"type": "string"}, struct_schema(Schedule)]}
-
-
-def _by_the_minute(schedule: Schedule, zone: ZoneInfo) -> Callable[[list[float], View], bool]:
-    """Schedules change on full minutes only: memory is [minute, answer]."""
-
-    def step(memory: list[float], view: View) -> bool:
-        minute = view.at // MINUTE
-        if not memory or memory[0] != minute:
-            memory[:] = (minute, int(schedule.holds(view.at, zone)))
-        return bool(memory[1])
-
-    return step
 
 
 def _margin(glance: Glance) -> float:

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.errors import Invalid, Setup
-from shared.security.keys import private_folder, read_private, write_private
+from shared.security.keys import alone_in, private_folder, read_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,9 +79,10 @@ def open_box(folder: Path, given: str | None) -> SecretBox:
     if given is not None:
         return SecretBox(_parse(given.split(","), "VANTAGE_MASTER_KEY"))
     path = folder / "master.key"
-    if not path.exists():
-        private_folder(folder)
-        write_private(path, _text(secrets.token_bytes(_KEY)).encode() + b"\n")
+    private_folder(folder)
+    with alone_in(folder):
+        if not path.exists():
+            write_private(path, _text(secrets.token_bytes(_KEY)).encode() + b"\n")
     return SecretBox(_parse(read_private(path).decode().split(), str(path)))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
 from shared.errors import Setup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BITS = 2048
@@ -41,9 +44,10 @@ class SigningKeys:
         """
         keys = cls(folder)
         private_folder(folder)
-        keys.reload()
-        if not keys._keys:
-            keys.rotate()
+        with alone_in(folder):
+            keys.reload()
+            if not keys._keys:
+                keys.rotate()
         return keys
 
     def reload(self) -> None:
@@ -100,6 +104,17 @@ def private_folder(folder: Path) -> None:
     """Make a folder that only its owner can enter."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time make keys in a folder: two that start together must agree on them."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

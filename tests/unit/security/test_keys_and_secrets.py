@@ -1,6 +1,7 @@
 """Keys and secrets at rest: owner-only files, and a sealed text opens only in its own place."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,17 @@ def test_signing_keys_are_files_for_the_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     first = SigningKeys.open(folder).active()[0]
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert SigningKeys.open(folder).active()[0] == first
+
+
+def test_processes_that_start_together_agree_on_their_keys(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: SigningKeys.open(tmp_path / "keys"), range(4)))
+        boxes = list(pool.map(lambda _: open_box(tmp_path / "box", None), range(4)))
+    assert len({keys.active()[0] for keys in opened}) == 1
+    sealed = boxes[0].seal("s", bound_to="x")
+    assert {box.open(sealed, bound_to="x") for box in boxes} == {"s"}
 
 
 def test_a_signing_key_is_due_after_its_days(tmp_path: Path) -> None:

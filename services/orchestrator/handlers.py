@@ -6,6 +6,7 @@ crash between the two says the facts of the replayed second once more, under the
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -83,6 +84,7 @@ class DetectionHandler:
         effects, started = Effects(), self._clock.monotonic()
         for envelope in batch.envelopes:
             effects.add(lane.stage.handle(envelope, now=self._clock.now()))
+            await asyncio.sleep(0)  # a backlog must not keep the loop from everybody else
         self._measure(batch, lane, effects, self._clock.monotonic() - started)
         await self._publisher.publish(effects.fast)
         lane.next_offset = batch.next_offset

@@ -11,7 +11,7 @@ from shared.rules.document import Status
 Outcome = Literal["opened", "extended", "suppressed"]
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True, gc=False):
     """A track seen in a frame; `box` is left, top, width, height in pixels, `born_at` its first sample."""
 
     track: str

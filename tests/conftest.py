@@ -16,6 +16,9 @@ LOCAL_NAMES = {"localhost", "", None}
 def pytest_configure() -> None:
     """From here on a connection or look-up that leaves the machine fails as if the network were down."""
     sys.addaudithook(_stay_here)
+    # A busy machine is slow, not wrong: no example fails for its time.
+    hypothesis.settings.register_profile("vantage", deadline=None)
+    hypothesis.settings.load_profile("vantage")
     # The default prints local variables of every frame: 20 s for one traceback.
     renderer = structlog.dev.ConsoleRenderer(
         colors=False, exception_formatter=structlog.dev.plain_traceback

@@ -211,7 +211,8 @@ def serve_here(
     )
     with lock_folder(settings.data_dir, names, alone=embedded(settings)):
         default = services[0].port if len(services) == 1 else HOUSE_PORT
-        sockets = Sockets(settings, default)
+        # Commands look for `api`; processes beside the gateway on the same folder have sockets of their own.
+        sockets = Sockets(settings, default, "api" if "gateway" in names else services[0].name)
         settings = _listening(settings, sockets.listening)
 
         app = application(services, settings, configuration=configuration)

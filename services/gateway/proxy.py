@@ -1,7 +1,7 @@
 """Passes calls on to services in other processes, HTTP and WebSocket, as they came: each service checks them again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from services.gateway.table import Match, Table
 from shared.errors import Forbidden, NotFound, Unavailable
 from shared.security.doors import Door, refusing
+from shared.security.guard import LOCAL_OWNER_KEY
 from shared.security.principal import Principal
 from shared.telemetry import correlation_id, traceparent
 
@@ -86,13 +87,18 @@ class SocketProxyDoor(ProxyDoor):
         return await refusing(super().__call__(connection))
 
 
-def make_proxy_router(table: Table, client: httpx.AsyncClient) -> APIRouter:
-    """Asked last: what no service of this process serves."""
+def make_proxy_router(
+    table: Table, client: httpx.AsyncClient, owner_token: Callable[[], str]
+) -> APIRouter:
+    """Asked last: what no service of this process serves. The local owner, who needs none here, gets a token."""
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/{path:path}", methods=METHODS, dependencies=[Depends(ProxyDoor(table))])
     async def forward(request: Request) -> Response:
-        return await forwarded(client, request, request.scope["vantage.match"])
+        headers = _headers(request)
+        if request.scope.get(LOCAL_OWNER_KEY):
+            headers["authorization"] = f"Bearer {owner_token()}"
+        return await forwarded(client, request, request.scope["vantage.match"], headers)
 
     @router.websocket("/{path:path}")
     async def tunnel(
@@ -103,7 +109,9 @@ def make_proxy_router(table: Table, client: httpx.AsyncClient) -> APIRouter:
     return router
 
 
-async def forwarded(client: httpx.AsyncClient, request: Request, match: Match) -> Response:
+async def forwarded(
+    client: httpx.AsyncClient, request: Request, match: Match, headers: dict[str, str]
+) -> Response:
     """The answer of the process that serves this, streamed through.
 
     Raises:
@@ -112,7 +120,7 @@ async def forwarded(client: httpx.AsyncClient, request: Request, match: Match) -
     outgoing = client.build_request(
         request.method,
         f"{match.upstream}{_target(request)}",
-        headers=_headers(request),
+        headers=headers,
         content=request.stream() if _has_body(request) else None,
     )
     try:

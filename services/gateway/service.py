@@ -26,7 +26,8 @@ from services.gateway.store import Store
 from services.gateway.table import Table
 from services.gateway.throttle import Throttle
 from shared.errors import Invalid, Setup
-from shared.security.tokens import Issuer
+from shared.security.scopes import ROLES
+from shared.security.tokens import Grant, Issuer
 from shared.service import Running, Service
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from shared.platform import ServicePlatform
 
 SWEEP_S = 3600.0
+OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["admin"], lifetime=60)
 
 
 @asynccontextmanager
@@ -69,19 +71,21 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
                 await asyncio.to_thread(keys.rotate)
             await asyncio.sleep(SWEEP_S)
 
-    async with _elsewhere(table, settings) as elsewhere:
+    async with _elsewhere(table, settings, issuer) as elsewhere:
         yield replace(elsewhere, router=router, jobs={"sweep": sweep, **elsewhere.jobs})
 
 
 @asynccontextmanager
-async def _elsewhere(table: Table, settings: GatewaySettings) -> AsyncIterator[Running]:
+async def _elsewhere(
+    table: Table, settings: GatewaySettings, issuer: Issuer
+) -> AsyncIterator[Running]:
     """What it takes to pass calls on to other processes, where there are any."""
     if not settings.upstreams:
         yield Running()
         return
     async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         yield Running(
-            fallback=make_proxy_router(table, client),
+            fallback=make_proxy_router(table, client, lambda: issuer.issue(OWNER)),
             jobs={"table": table.keep},
             checks={"upstreams": table.check},
         )

@@ -49,13 +49,15 @@ class Listening:
 class Sockets:
     """The bound sockets of one server: taken before anything is opened, so that a taken port costs nothing."""
 
-    def __init__(self, settings: PlatformSettings, default_port: int) -> None:
+    def __init__(
+        self, settings: PlatformSettings, default_port: int, socket_name: str = "api"
+    ) -> None:
         check_bind(settings)
         port = default_port if settings.port is None else settings.port
         self.http = bind(settings.host, port, "--port or VANTAGE_PORT")
         chosen = int(self.http.getsockname()[1])
         self.metrics = self._bind_metrics(settings, chosen, free=port == 0)
-        self.path = settings.data_dir / "run" / "api.sock"
+        self.path = settings.data_dir / "run" / f"{socket_name}.sock"
         scheme = "https" if settings.tls_cert else "http"
         shown = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host  # noqa: S104 - not bound
         self.listening = Listening(

@@ -140,6 +140,13 @@ def test_a_websocket_goes_through_for_our_own_page_alone(pair: Pair) -> None:
             live(pair, **headers)
 
 
+def test_the_local_owner_reaches_services_in_other_processes(pair: Pair) -> None:
+    with pair.gateway.socket_client() as owner:
+        assert owner.get("/api/v1/channels").status_code == 200
+    with pair.browser() as stranger:
+        assert stranger.get("/api/v1/channels").status_code == 401
+
+
 def test_one_document_describes_all(pair: Pair) -> None:
     with pair.gateway.socket_client() as owner:
         paths = owner.get("/openapi.json").json()["paths"]

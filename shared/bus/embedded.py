@@ -12,7 +12,6 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from shared.bus.dead_letters import with_dead
 from shared.bus.partitions import partition_of
 from shared.bus.port import (
     CommitRefused,
@@ -67,7 +66,7 @@ class EmbeddedLog:
 
     def __init__(self, store: Store, topics: Iterable[Topic], *, session: float) -> None:
         self._store = store
-        self._topics = {topic.name: topic for topic in with_dead(topics)}
+        self._topics = {topic.name: topic for topic in topics}
         self._session = session
         self._groups: dict[str, Group] = {}
         self._readers: defaultdict[str, set[EmbeddedReader]] = defaultdict(set)

@@ -21,8 +21,8 @@ async def open_memory(
     topics: Iterable[Topic] = TOPICS, *, pictures: int | None = PICTURES, session: float = 10.0
 ) -> AsyncIterator[EmbeddedLog]:
     """A log that is gone when it is closed. `pictures`: how many of each key are kept, None keeps all."""
-    topics = tuple(topics)
-    log = EmbeddedLog(MemoryStore(with_dead(topics), pictures), topics, session=session)
+    known = with_dead(topics)
+    log = EmbeddedLog(MemoryStore(known, pictures), known, session=session)
     try:
         yield log
     finally:

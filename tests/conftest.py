@@ -4,6 +4,7 @@ import ipaddress
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 from blockbuster import BlockBuster, blockbuster_ctx

@@ -188,6 +188,8 @@ def _report(results: list[dict[str, Any]], *, tests: bool = False) -> bool:
         if not tests:
             _print_problems("warning", one.get("warnings", []))
         passed = passed and not one["problems"]
+        if tests and not one.get("tests") and not one["problems"]:
+            typer.echo("  no tests")
         for test in one.get("tests", []):
             passed = passed and test["passed"]
             state = "passed" if test["passed"] else test["problem"] or "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import json
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -61,6 +62,10 @@ class Problem(JSONResponse):
     """An RFC 9457 problem. `code` is for programs, `detail` for people, `request_id` for the log."""
 
     media_type = PROBLEM
+
+    def render(self, content: object) -> bytes:
+        """JSON; half a character that came in is written as its escape."""
+        return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
     def __init__(
         self,
@@ -135,7 +140,7 @@ def problem_of(error: Exception) -> Problem:
 
 async def _validation(_request: Request, error: Exception) -> Response:
     found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
-    listed = [{"field": _field(one["loc"]), "detail": _detail(one)} for one in found]
+    listed = [_told(one) for one in found]
     first = f"{listed[0]['field']}: {listed[0]['detail']}" if listed else "the request is malformed"
     return Problem(422, "invalid", first, errors=listed)
 
@@ -262,6 +267,13 @@ def _too_large(limit: int) -> str:
 def client_address(connection: HTTPConnection) -> str:
     """The caller's address as the socket knows it; forwarded headers are not believed."""
     return connection.client.host if connection.client else "local"
+
+
+def _told(one: Mapping[str, Any]) -> dict[str, str]:
+    if one["type"] == "json_invalid":
+        why = f"is no JSON: {one['ctx']['error']} at character {one['loc'][-1]}"
+        return {"field": "body", "detail": why}
+    return {"field": _field(one["loc"]), "detail": _detail(one)}
 
 
 def _field(place: Sequence[object]) -> str:

@@ -107,6 +107,9 @@ class Detectors:
         details: dict[str, object] = {
             "models": {_name(spec): self._line(found) for spec, found in self._found.items()}
         }
+        wrong = {camera: said for camera, plan in plans.items() if (said := self._wrong(plan))}
+        if wrong:
+            details["plans"] = wrong
         unserved = sorted(camera for camera, plan in plans.items() if self._lacks(plan))
         if unserved or not (plans or self._default or self._backend):
             details |= {"remedy": REMEDY, "cameras": unserved}
@@ -126,10 +129,15 @@ class Detectors:
         return None
 
     def _lacks(self, plan: PlanDecided) -> bool:
+        return bool(self._wrong(plan)) or self._spec(plan) is None
+
+    def _wrong(self, plan: PlanDecided) -> str:
+        """Why a plan names nothing that could be loaded; empty where it does, or names nothing."""
         try:
-            return self._spec(plan) is None
-        except Invalid:
-            return True
+            self._spec(plan)
+        except Invalid as error:
+            return str(error)
+        return ""
 
     def _ready(self, spec: Spec) -> Detector | None:
         found = self._found.get(spec)

@@ -55,9 +55,8 @@ def _check_local(url: str, scheme: str, *, login: bool) -> None:
 def _check_secrets(place: str, *, login: bool) -> None:
     found = _SECRET.search(place)
     if found is not None:
-        name = found[1]
         raise _wrong(
-            f"the secret after {name!r} would be shown in the clear; write {name}{PASSWORD} "
+            f"the secret after {found[1]!r} would be shown in the clear; write {PASSWORD} in its place "
             f"(and {USER} for the user), and give the login as credentials: it is sealed"
         )
     if (USER in place or PASSWORD in place) and not login:

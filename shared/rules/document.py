@@ -11,7 +11,7 @@ from msgspec import Meta
 from schemas.events.incident_changes import Severity
 from shared.rules.conditions import Condition, parse_condition, positives
 from shared.rules.durations import Duration
-from shared.rules.errors import Problem, RuleError, mapping, problem, refuse
+from shared.rules.errors import Problem, RuleError, check_texts, mapping, problem, refuse
 from shared.rules.examples import Example, parse_examples
 from shared.rules.reading import read
 from shared.rules.scene import Places, parse_places
@@ -109,6 +109,7 @@ def load(raw: object) -> Rule:
         RuleError: everything that is wrong with it, each with path, value and remedy.
     """
     document = mapping(raw, "$", "a rule")
+    check_texts(document)
     head = read(Head, document, "$")
     problems = _head_problems(head)
     places = _collect(problems, lambda: parse_places(head.defs, "$.defs"))

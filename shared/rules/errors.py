@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
+from unicodedata import category
 
 import msgspec
 
@@ -13,6 +14,8 @@ _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _SHOWN = 80
+_DEEPEST, _MOST = 32, 20_000
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -117,6 +120,40 @@ def _value_at(raw: object, path: str) -> object:
         else:
             break
     return value
+
+
+def check_texts(document: object) -> None:
+    """Hold that a document is small enough to be read, and that its texts have nothing that nobody sees.
+
+    Raises:
+        RuleError: nested deeper than 32, more than 20,000 values (YAML aliases multiply), or a character that is a control, a direction mark, zero-width, or none.
+    """
+    waiting: list[tuple[str, int, object]] = [("$", 0, document)]
+    seen = 0
+    while waiting:
+        path, depth, value = waiting.pop()
+        seen += 1
+        if seen > _MOST:
+            raise refuse("$", "", f"it has more than {_MOST} values", "write several rules")
+        if depth > _DEEPEST:
+            raise refuse(
+                "$", path[:_SHOWN], "it is nested too deeply", f"at most {_DEEPEST} levels"
+            )
+        if isinstance(value, str):
+            _check_text(path, value)
+        elif isinstance(value, Mapping):
+            for name, one in value.items():
+                _check_text(path, str(name))
+                waiting.append((f"{path}.{name}", depth + 1, one))
+        elif isinstance(value, Sequence):
+            waiting += [(f"{path}[{number}]", depth + 1, one) for number, one in enumerate(value)]
+
+
+def _check_text(path: str, text: str) -> None:
+    hidden = next((c for c in text if category(c) in _UNSEEN and c not in "\t\n"), None)
+    if hidden is not None:
+        what = f"the invisible character U+{ord(hidden):04X} is not allowed"
+        raise refuse(path, text, what, "remove it")
 
 
 def mapping(raw: object, path: str, what: str) -> Mapping[str, Any]:

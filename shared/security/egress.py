@@ -190,14 +190,20 @@ async def look_up(host: str, port: int) -> list[str]:
     """Every address of a host.
 
     Raises:
+        Invalid: no host can have this name.
         Unavailable: there is none, or no answer within 5 s.
     """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(5):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, TimeoutError) as error:
-        raise Unavailable(f"{host} cannot be looked up: {str(error) or 'no answer'}") from None
+    except UnicodeError:
+        raise Invalid(f"url: {host!a} is no name of a host; correct it", field="url") from None
+    except (OSError, TimeoutError) as error:
+        raise Unavailable(
+            f"{host} cannot be looked up: {str(error) or 'no answer'}; "
+            "check its spelling, write its address, or try again later"
+        ) from None
     return list(dict.fromkeys(str(place[0]).partition("%")[0] for *_, place in found))
 
 

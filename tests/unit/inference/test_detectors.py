@@ -97,7 +97,9 @@ async def test_an_unknown_back_end_leaves_its_camera_without_a_model() -> None:
     detectors = subject(Shelf("m.onnx"), default="m.onnx")
     odd = plan(backend="crystal-ball", model="x")
     assert detectors.detector_of(odd) is None
-    assert detectors.health({"yard": odd}).details["cameras"] == ["yard"]
+    details = detectors.health({"yard": odd}).details
+    assert details["cameras"] == ["yard"]
+    assert "'crystal-ball' is unknown" in str(details["plans"])
 
 
 @pytest.mark.parametrize(

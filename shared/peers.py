@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import httpx
 
@@ -30,7 +31,7 @@ class Peers:
         self._clock = clock
         self._app: ASGIApp | None = None
         self._here: frozenset[str] = frozenset()
-        self._clients: list[httpx.AsyncClient] = []
+        self._clients: WeakSet[httpx.AsyncClient] = WeakSet()
         self._tokens: dict[str, tuple[float, str]] = {}
 
     def serve(self, names: frozenset[str], app: ASGIApp) -> None:
@@ -47,7 +48,7 @@ class Peers:
             timeout=10.0,
             trust_env=False,
         )
-        self._clients.append(client)
+        self._clients.add(client)
         return client
 
     async def token(self, caller: str) -> str:
@@ -72,9 +73,8 @@ class Peers:
 
     async def close(self) -> None:
         """Close every client that is still open."""
-        for client in self._clients:
+        for client in tuple(self._clients):
             await client.aclose()
-        self._clients.clear()
 
     def _transport(self, service: str) -> httpx.AsyncBaseTransport:
         if service in self._here and self._app is not None:

@@ -108,8 +108,6 @@ def test_a_taken_port_is_an_error_with_the_remedy(server: Server, tmp_path: Path
     ("more", "said"),
     [
         ({"VANTAGE_HOST": "0.0.0.0"}, "VANTAGE_INSECURE_BIND"),  # noqa: S104 - it is refused
-        ({"VANTAGE_TLS_CERT": "/nowhere.pem"}, "VANTAGE_TLS_KEY"),
-        ({"VANTAGE_PORT": "many"}, "VANTAGE_PORT"),
         ({"VANTAGE_BUS_URL": "amqp://host"}, "VANTAGE_BUS_URL"),
         ({"VANTAGE_NOTIFIER_TIMEOUT": "-1"}, "VANTAGE_NOTIFIER_TIMEOUT"),
     ],
@@ -256,7 +254,7 @@ def test_an_unknown_key_in_the_file_names_the_remedy(tmp_path: Path) -> None:
     assert (ended.returncode, "did you mean port" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("arguments", [("run", "nothing"), ("nothing",), ("user", "nothing")])
+@pytest.mark.parametrize("arguments", [("run", "nothing"), ("nothing",)])
 def test_an_unknown_name_is_an_error_without_a_traceback(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -25,15 +25,13 @@ from services.ingest.streams import Studio
 from shared.bus.port import Batch, Partition
 from shared.clock import SystemClock
 from shared.db.base import OUTBOX
+from shared.db.engine import Database
 from shared.db.sqlite import open_sqlite
 from shared.metrics import Metrics
 from shared.security.camera_login import CameraLogin, seal_login
 from shared.security.egress import Egress
 from shared.security.envelope import SecretBox
 from shared.settings import Network
-
-if TYPE_CHECKING:
-    from shared.db.engine import Database
 
 AnEvent = TypeVar("AnEvent", bound=Event)
 FAST = IngestSettings(open_timeout=4, read_timeout=2, lease=3)
@@ -171,46 +169,50 @@ def camera(
 async def running(
     folder: Path,
     *,
-    settings: IngestSettings = FAST,
     instance: str = "one",
     nets: Sequence[Network] = LOOPBACK,
 ) -> AsyncIterator[Ingest]:
     """A running ingest on the database in `folder`; entered again it is a restart."""
-    clock = SystemClock()
     cameras, said = Cameras(), Said()
     async with AsyncExitStack() as stack:
-        database: Database = await stack.enter_async_context(
+        database = await stack.enter_async_context(
             open_sqlite(
                 f"sqlite+aiosqlite:///{folder}",
                 service="ingest",
-                clock=clock,
+                clock=SystemClock(),
                 migrations="services.ingest.migrations",
             )
         )
-        hosts = Hosts(per_process=4, memory_mb=4096, silent_s=3)
-        stack.push_async_callback(hosts.close)
-        egress = Egress(camera_nets=nets)
-        leases = CameraLeases(database, clock, instance, settings.lease, cameras.marks)
-        studio = Studio(
-            hosts=hosts,
-            orders=Orders(egress, BOX, settings),
-            leases=leases,
-            database=database,
-            publisher=said,
-            clock=clock,
-            metrics=Metrics(),
-            chance=lambda: 0.0,
-            opening=settings.open_timeout + settings.read_timeout,
-            patience=settings.read_timeout,
-        )
-        jobs = [asyncio.create_task(cameras.follow(studio)), asyncio.create_task(leases.keep())]
+        orders = Orders(Egress(camera_nets=nets), BOX, FAST)
+        one = studio(database, orders, cameras, said, instance)
+        stack.push_async_callback(one.hosts.close)
+        jobs = [asyncio.create_task(cameras.follow(one)), asyncio.create_task(one.leases.keep())]
         try:
-            yield Ingest(studio, cameras, said)
+            yield Ingest(one, cameras, said)
         finally:
             await cameras.stop()
             for job in jobs:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
+
+
+def studio(
+    database: Database, orders: Orders, cameras: Cameras, said: Said, instance: str
+) -> Studio:
+    """What all streams of this ingest share."""
+    clock = SystemClock()
+    return Studio(
+        hosts=Hosts(per_process=4, memory_mb=4096, silent_s=3),
+        orders=orders,
+        leases=CameraLeases(database, clock, instance, FAST.lease, cameras.marks),
+        database=database,
+        publisher=said,
+        clock=clock,
+        metrics=Metrics(),
+        chance=lambda: 0.0,
+        opening=FAST.open_timeout + FAST.read_timeout,
+        patience=FAST.read_timeout,
+    )
 
 
 @pytest.fixture

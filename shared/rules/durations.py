@@ -41,21 +41,6 @@ def parse(text: object) -> Duration:
     return Duration(total)
 
 
-def text(micros: int) -> str:
-    """The shortest usual writing, e.g. `1m30s`; `parse` reads it back exactly."""
-    if micros == 0:
-        return "0s"
-    rest, parts = micros, []
-    for unit in ("d", "h", "m"):
-        whole, rest = divmod(rest, _UNITS[unit])
-        if whole:
-            parts.append(f"{whole}{unit}")
-    if rest:
-        seconds = f"{rest // SECOND}.{rest % SECOND:06d}".rstrip("0").rstrip(".")
-        parts.append(f"{seconds}s")
-    return "".join(parts)
-
-
 def _remedy(value: object) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number or (isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value)):

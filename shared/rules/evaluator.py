@@ -21,7 +21,6 @@ from shared.rules.follower import Follower, TrackState
 from shared.rules.health import Health
 from shared.rules.plan import CompiledRule, Plan
 from shared.rules.reader import FrameView, Reader
-from shared.rules.scene import Scene
 from shared.rules.schedules import MINUTE
 from shared.rules.stays import GAP, Stay
 from shared.rules.timeline import Timeline
@@ -56,11 +55,6 @@ class Evaluator:
     def refused(self) -> Mapping[str, tuple[Problem, ...]]:
         """Rules that do not fit this camera now, each with its problems."""
         return self._plan.refused
-
-    @property
-    def scene(self) -> Scene:
-        """The places in force."""
-        return self._plan.scene
 
     @property
     def rules(self) -> Sequence[Rule]:

@@ -15,8 +15,6 @@ SETTLE = 300_000
 STEP = 0.02
 """... or the distance from the line, in fractions of the frame, at which it counts at once."""
 
-EITHER = 0
-
 
 class Course:
     """A line as crossings see it, from a to b, with its anchor point (`foot` or `centre`)."""

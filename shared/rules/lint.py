@@ -66,20 +66,24 @@ def _about_itself(rule: Rule) -> list[Problem]:
 
 
 def _about_cameras(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
+    """A rule that names cameras must fit each; one that names none must fit some."""
     wanted = rule.head.scope.cameras
-    found = [
-        problem("$.scope.cameras", name, "there is no such camera", "add it, or correct the name")
-        for name in wanted
-        if name not in scenes
-    ]
-    refused = {
-        name: Plan(scene, [rule]).refused.get(rule.id, ())
-        for name, scene in scenes.items()
-        if rule.covers(name)
-    }
-    fits = [name for name, problems in refused.items() if not problems]
+    found: list[Problem] = []
+    for name in wanted:
+        if name in scenes:
+            found += _refused(rule, scenes[name])
+        else:
+            remedy = "add it, or correct the name"
+            found.append(problem("$.scope.cameras", name, "there is no such camera", remedy))
     if wanted:
-        found += [one for name in wanted for one in refused.get(name, ())]
-    elif scenes and not fits:
-        found += next(iter(refused.values()), ())
-    return found
+        return found
+    refused: tuple[Problem, ...] = ()
+    for scene in scenes.values():
+        refused = _refused(rule, scene)
+        if not refused:
+            break
+    return list(refused)
+
+
+def _refused(rule: Rule, scene: Scene) -> tuple[Problem, ...]:
+    return Plan(scene, [rule]).refused.get(rule.id, ())

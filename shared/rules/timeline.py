@@ -45,13 +45,6 @@ class History(Generic[T]):
         """The first time after `at` from which something else counts."""
         return min((time for time in self._times() if time > at), default=None)
 
-    def prune(self, before: int) -> None:
-        """Forget versions that were replaced at or before `before`."""
-        for key, versions in list(self._versions.items()):
-            times = [time for time, _ in versions]
-            keep = max(bisect_right(times, before) - 1, 0)
-            self._versions[key] = versions[keep:]
-
     def _times(self) -> Iterator[int]:
         for versions in self._versions.values():
             for time, _ in versions:

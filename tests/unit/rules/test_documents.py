@@ -11,7 +11,7 @@ import yaml
 
 from schemas.event import micros
 from shared.rules.document import digest, load
-from shared.rules.durations import Duration, parse, text
+from shared.rules.durations import Duration, parse
 from shared.rules.errors import RuleError
 from shared.rules.lint import warnings
 from shared.rules.plan import Plan
@@ -220,7 +220,6 @@ def test_the_schema_knows_every_operator_and_refuses_what_the_loader_refuses() -
 )  # fmt: skip
 def test_durations(written: str, micro: int) -> None:
     assert parse(written) == micro
-    assert parse(text(micro)) == micro
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 
 from schemas.events.stream_marks import StreamInterrupted, StreamOpened
@@ -142,3 +143,24 @@ async def test_descriptors_and_processes_stay_flat(ingest: Ingest) -> None:
     assert open_files("self") <= before + 2
     pid = ingest.studio.hosts.pids[0]
     assert open_files(pid) < 12
+
+
+@pytest.mark.chaos
+async def test_many_cameras_that_fall_together_return(ingest: Ingest) -> None:
+    names = [f"camera-{number}" for number in range(24)]
+    for name in names:
+        await ingest.configure(name=name, url="sim://demo?fps=1&size=256x144")
+
+    def opened(times: int) -> bool:
+        return all(len(ingest.said.of(StreamOpened, name)) >= times for name in names)
+
+    await ingest.said.until(lambda: opened(1), timeout=120)
+    pids = ingest.studio.hosts.pids
+    assert len(pids) == 6
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    await ingest.said.until(lambda: opened(2), timeout=120)
+    starts = sorted(mark.opened_at for name in names for mark in ingest.said.of(StreamOpened, name))
+    again = starts[len(names) :]
+    for first, eleventh in zip(again, again[11:], strict=False):
+        assert eleventh - first > SECOND / 2

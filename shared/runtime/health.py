@@ -29,7 +29,6 @@ class Checks:
         self.dependencies: dict[str, Check] = {}
         self.services: dict[str, dict[str, Check]] = {}
         self._name = name
-        self._version = version("vantage")
         self._version = version("vantage")  # reads files: once
         self._clock = clock
         self._metrics = metrics
@@ -75,10 +74,14 @@ class Checks:
 async def run_all(checks: Mapping[str, Check]) -> dict[str, Health]:
     """Run checks side by side; one that raises or takes too long is unhealthy."""
     found = await asyncio.gather(
-        *(asyncio.wait_for(check(), PATIENCE_S) for check in checks.values()),
-        return_exceptions=True,
+        *(_bounded(check) for check in checks.values()), return_exceptions=True
     )
     return {name: _health(answer) for name, answer in zip(checks, found, strict=True)}
+
+
+async def _bounded(check: Check) -> Health:
+    """The check begins with its task: one that is cancelled before leaves no coroutine behind."""
+    return await asyncio.wait_for(check(), PATIENCE_S)
 
 
 def worst(found: Mapping[str, Health]) -> str:

@@ -2,9 +2,8 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.e2e.commands import begin, said
 from tests.e2e.server import Server, eventually
 from tests.engines.processes import free_port
 
@@ -43,31 +43,19 @@ class House(Server):
         items = self.call("GET", "/api/v1/camera-status", camera=name)["items"]
         return dict(items[0]) if items else {"state": "", "reason": ""}
 
+    @cached_property
+    def client(self) -> httpx.Client:
+        """One client for all calls: each new one would read all certificates first."""
+        transport = httpx.HTTPTransport(uds=str(self.folder / "run" / "api.sock"))
+        return httpx.Client(transport=transport, base_url="http://vantage", timeout=30)
+
+    def ask(self, method: str, path: str, body: object = None, **query: object) -> httpx.Response:
+        """Call the API as the machine's owner, whatever the answer."""
+        return self.client.request(method, path, json=body, params=query or None)  # type: ignore[arg-type]
+
     def raw(self, path: str, body: bytes) -> httpx.Response:
         """POST these very bytes."""
-        transport = httpx.HTTPTransport(uds=str(self.folder / "run" / "api.sock"))
-        with httpx.Client(transport=transport, base_url="http://vantage", timeout=30) as client:
-            return client.post(path, content=body, headers={"content-type": "application/json"})
-
-    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """`vantage` with these words on the same data folder."""
-        return vantage(*words, folder=self.folder)
-
-
-def vantage(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """`vantage` with these words; fails on a traceback."""
-    import os
-
-    ended = subprocess.run(
-        [sys.executable, "-m", "services.main", *words],
-        env={**os.environ, "VANTAGE_DATA_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "Traceback" not in ended.stderr
-    return ended
+        return self.client.post(path, content=body, headers={"content-type": "application/json"})
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +66,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house.call("POST", "/api/v1/cameras", good)
     eventually(house.frames)
     yield house
+    house.client.close()
     house.kill()
 
 
@@ -296,25 +285,40 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(
-    ("detect", "says"),
-    [
-        ({"model": "{folder}/letter.onnx"}, "letter.onnx"),
-        ({"model": "{folder}/gone.onnx"}, "gone.onnx"),
-        ({"model": "{folder}"}, "{folder}"),
-        ({"backend": "nope"}, "'nope' is unknown; use one of onnx, scripted"),
-    ],
-)
-def test_a_model_that_is_none_is_named_by_health(
-    house: House, tmp_path: Path, detect: dict[str, str], says: str
-) -> None:
+def test_a_model_that_is_none_is_named_by_health(house: House, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
     (tmp_path / "letter.onnx").write_bytes(b"this is no model\n" * 100)
-    given = {key: value.format(folder=tmp_path) for key, value in detect.items()}
-    url = "sim://demo?duration=3600&seed=8"
-    house.call("POST", CAMERAS, {"name": "modelled", "url": url, "detect": given})
-    expected = says.format(folder=tmp_path)
+    wrong = {
+        "letter": ({"model": f"{tmp_path}/letter.onnx"}, "letter.onnx is no model"),
+        "gone": ({"model": f"{tmp_path}/gone.onnx"}, "there is no file"),
+        "folder": ({"model": f"{tmp_path}/folder"}, "folder is no file"),
+        "nope": ({"backend": "nope"}, "'nope' is unknown; use one of onnx, scripted"),
+    }
+    for number, (name, (detect, _)) in enumerate(wrong.items()):
+        url = f"sim://demo?duration=3600&seed={number}"
+        house.call("POST", CAMERAS, {"name": name, "url": url, "detect": detect})
     try:
-        eventually(lambda: expected in json.dumps(house.call("GET", "/health")), seconds=20)
-        eventually(lambda: house.camera("modelled")["state"] == "online", seconds=20)
+        for name, (_, says) in wrong.items():
+            eventually(lambda says=says: says in json.dumps(house.call("GET", "/health")))
+            eventually(lambda name=name: house.camera(name)["state"] == "online")
     finally:
-        house.call("DELETE", f"{CAMERAS}/modelled")
+        for name in wrong:
+            house.call("DELETE", f"{CAMERAS}/{name}")
+
+
+def test_commands_name_what_is_wrong(house: House, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "rule.yaml").write_text("id: r\ntitle: [")
+    commands = {
+        ("camera", "add", "Bad", str(tmp_path / "empty.mp4")): "is empty (0 bytes)",
+        ("camera", "add", "Bad", RTSP, "--no-test", "--zone", "z=0,nan;1,0;1,1"): "finite",
+        ("rule", "add", str(tmp_path / "rule.yaml")): "rule.yaml is not YAML",
+        ("run", "notifier", "--port", "0"): f"process {house.pid}",
+    }
+    started = {words: begin(*words, folder=house.folder) for words in commands}
+    wrong = {}
+    for words, process in started.items():
+        status, errors = said(process)
+        if status == 0 or commands[words] not in errors or "Traceback" in errors:
+            wrong[words] = (status, errors)
+    assert wrong == {}

@@ -4,7 +4,7 @@ import msgspec
 
 from shared.rules.document import Rule
 from shared.rules.durations import SECOND
-from shared.rules.values import Match
+from shared.rules.values import Outcome
 
 
 class Emitted(msgspec.Struct, array_like=True):
@@ -23,30 +23,25 @@ class Emission:
         self._emitted: dict[str, Emitted] = {}
         self._swept = 0
 
-    def decide(self, match: Match, rule: Rule) -> Match:
-        """The match with its outcome.
+    def decide(self, rule: Rule, group: str, at: int) -> tuple[Outcome, int, int]:
+        """What becomes of a match: its outcome, when its incident began, how many matches that has now.
 
         A match within `merge_gap` of the incident's last one extends it; one less than `cooldown` after the
         incident began is suppressed; two in one second are one incident, since its id is made from the second.
         """
-        at, key = match.matched_at, f"{rule.id}|{rule.major}|{match.group}"
+        key = f"{rule.id}|{rule.major}|{group}"
         self._sweep(at)
         found = self._emitted.get(key)
         if found is None or not self._belongs(found, rule, at):
             until = at + max(rule.head.cooldown, rule.head.merge_gap, SECOND)
             self._emitted[key] = Emitted(at, at, 1, until)
-            return msgspec.structs.replace(match, outcome="opened", incident_at=at, count=1)
+            return "opened", at, 1
         found.count += 1
         merged = at - found.last <= rule.head.merge_gap or at // SECOND == found.at // SECOND
         if merged:
             found.last = at
             found.until = max(found.until, at + rule.head.merge_gap)
-        return msgspec.structs.replace(
-            match,
-            outcome="extended" if merged else "suppressed",
-            incident_at=found.at,
-            count=found.count,
-        )
+        return "extended" if merged else "suppressed", found.at, found.count
 
     def dump(self, at: int) -> dict[str, Emitted]:
         """What `load` needs at `at` and later."""

@@ -308,8 +308,11 @@ class Evaluator:
                 match = _joined(groups[place], match)
             groups[place] = match
         self._found.clear()
-        rules = self._plan.rules
-        return [self._emission.decide(m, rules[index].rule) for (index, _), m in groups.items()]
+        for (index, group), match in groups.items():
+            asked = self._plan.rules[index].rule
+            outcome, incident_at, count = self._emission.decide(asked, group, match.matched_at)
+            match.settle(outcome, incident_at, count)
+        return list(groups.values())
 
     def _stay_ended(self, state: TrackState, number: int, stay: Stay) -> None:
         """A stay is over: say which rules it nearly fired."""

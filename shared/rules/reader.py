@@ -64,7 +64,7 @@ class Reader:
 
         def gauged(index: int) -> float:
             leaf = self._plan.leaves[index]
-            return float(leaf.gauge(self._glance(leaf, state, bool(true >> index & 1), at, ended)))
+            return float(leaf.gauge(self._glance(index, state, bool(true >> index & 1), at, ended)))
 
         return gauged
 
@@ -99,13 +99,13 @@ class Reader:
 
     def _glance(
         self,
-        leaf: Leaf,
+        index: int,
         state: TrackState | None,
         holds: bool,
         at: int,
         ended: tuple[int, Stay] | None,
     ) -> Glance:
-        index = self._plan.leaf_number(leaf.key) or 0
+        leaf = self._plan.leaves[index]
         if state is None or isinstance(leaf, FrameLeaf):
             return Glance(at, holds, self._memories.get(index, []), self._view)
         glance = Glance(at, holds, state.memories.get(index, []), self._view, state.born_at)

@@ -61,6 +61,12 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     incident_at: int = 0
     count: int = 1
 
+    def settle(self, outcome: Outcome, incident_at: int, count: int) -> None:
+        """For the evaluator alone, before the match is given out: what became of it."""
+        msgspec.structs.force_setattr(self, "outcome", outcome)
+        msgspec.structs.force_setattr(self, "incident_at", incident_at)
+        msgspec.structs.force_setattr(self, "count", count)
+
 
 class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
     """A rule came within a quarter of its threshold and did not fire: -0.25 <= margin < 0."""

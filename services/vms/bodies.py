@@ -112,7 +112,10 @@ class _Shapes(BaseModel):
 
 
 class NewCamera(_Shapes):
-    """A camera to be added. A login may stand in the URL or apart; it is kept apart and sealed."""
+    """A camera to be added. A login may stand in the URL or apart; it is kept apart and sealed.
+
+    A camera that takes its login in the query has `{user}` and `{password}` there, and the login apart.
+    """
 
     name: Name
     url: Annotated[str, Field(min_length=1, max_length=2048)]

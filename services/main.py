@@ -128,7 +128,9 @@ def show(data_dir: DataDir = None) -> None:
     table = Table("setting", "value", "origin", box=None, pad_edge=False)
     for value in values:
         table.add_row(value.name, value.value, value.origin)
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(
+        width=None if sys.stdout.isatty() else 1000
+    )  # in a file or pipe no path is cut
     console.print(table, highlight=False, markup=False)
 
 

@@ -20,7 +20,7 @@ from shared.rules.values import Look, Sighting
 SIZE = (1280, 720)
 FPS = 10
 TRACKS = 10
-FRAMES = 3000
+FRAMES = 12_000  # twenty minutes: the grid of areas is worked out in the first of them
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ up: setup ## run all services in one process on this machine
 
 .PHONY: test
 test: .venv/.dev engines ## run the tests against real engines
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not chaos and not soak"
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not chaos and not soak"
 
 .PHONY: check
 check: .venv/.dev ## lint, types, import contracts, fresh contract files

@@ -39,7 +39,16 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    folder = tmp_path_factory.mktemp("pair")
+    yield from started(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def own_pair(tmp_path: Path) -> Iterator[Pair]:
+    """For a test that kills it."""
+    yield from started(tmp_path)
+
+
+def started(folder: Path) -> Iterator[Pair]:
     port = processes.free_port()
     gateway = start(
         folder / "gateway",
@@ -153,20 +162,20 @@ def test_one_document_describes_all(pair: Pair) -> None:
     assert {"/api/v1/users", "/api/v1/channels", "/api/v1/deliveries"} <= set(paths)
 
 
-def test_a_service_that_is_gone_is_unavailable_and_comes_back(pair: Pair, tmp_path: Path) -> None:
-    processes.kill(pair.services.process)
-    with pair.signed_in() as browser:
+def test_a_service_that_is_gone_is_unavailable_and_comes_back(own_pair: Pair) -> None:
+    processes.kill(own_pair.services.process)
+    with own_pair.signed_in() as browser:
         answer = browser.get("/api/v1/channels")
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert browser.get("/api/v1/me").status_code == 200
-        with pair.gateway.socket_client() as owner:
+        with own_pair.gateway.socket_client() as owner:
             (old,) = owner.get("/api/v1/clients").json()["items"]
             owner.delete(f"/api/v1/clients/{old['client_id']}")
-        port = pair.services.url.rpartition(":")[2]
+        port = own_pair.services.url.rpartition(":")[2]
         again = start(
-            pair.services.folder,
+            own_pair.services.folder,
             *("run", "notifier", "dashboard", "--port", port),
-            **credentials(pair.gateway),
+            **credentials(own_pair.gateway),
         )
         try:
             assert browser.get("/api/v1/channels").status_code == 200

@@ -8,7 +8,7 @@ rebalance revokes all partitions of a member and assigns them again.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -146,16 +146,15 @@ class KafkaLog:
         consumer = self._consumer(group, member) if kind == "group" else self._consumer(None, None)
         reader = KafkaReader(consumer)
         with _refusals("Kafka does not answer"):
-            try:
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(consumer.stop)
                 await consumer.start()
                 if kind == "group":
                     names = [topic.name for topic in topics]
                     consumer.subscribe(names, listener=_Bridge(listener))
                 else:
                     await reader.read_all(topics, from_end=kind == "tail")
-            except BaseException:
-                await consumer.stop()
-                raise
+                undo.pop_all()
         return reader
 
     async def close(self) -> None:

@@ -97,7 +97,7 @@ def rotate_master(folder: Path) -> SecretBox:
 
 def _parse(texts: Sequence[str], origin: str) -> list[bytes]:
     try:
-        keys = [_bytes(text.strip()) for text in texts if text.strip()]
+        keys = [_bytes(text.strip().rstrip("=")) for text in texts if text.strip()]
     except (ValueError, binascii.Error):
         keys = []
     if not keys or any(len(key) != _KEY for key in keys):
@@ -123,4 +123,7 @@ def _text(raw: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _text(raw) != text:  # base64 ignores spare bits of the last letter: one value has one text
+        raise ValueError(text)
+    return raw

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from schemas.events.camera_configured import CameraConfigured
     from services.inference.backends.port import Detector
     from services.orchestrator.knowledge import Knowledge
+    from shared.bus.port import Log
 
 CAMERA = "bench"
 DETECT: dict[str, object] = {"every_frame": True, "rate": 60.0, "threshold": 0.3, "nms": 0.45}
@@ -89,27 +90,53 @@ async def _durable(subject: Set, watch: Watch, *, commit: int, jpeg: bool) -> An
     detect = DetectStage(plan_of=lambda _: wanted, detector_of=lambda _: subject.detector)
     camera = CameraStage(subject.knowledge)
     made: list[Envelope] = []
-    said = opened = 0
     film = subject.film()
     async with open_sqlite(subject.folder / "log") as log:
         watch.start()
+        perception = Perception(log, camera)
+        said = 0
         for envelope in _sent(film.envelopes(), jpeg=jpeg):
             made += detect.run(envelope)
             if len(made) - said >= commit:
-                await log.append([message(each) for each in made[said:]])
-                opened += _perceive(camera, made[said:])
+                await perception.follow(made[said:])
                 said = len(made)
-        await log.append([message(each) for each in made[said:]])
-        opened += _perceive(camera, made[said:])
+        await perception.follow(made[said:])
+        opened = await perception.finish()
         spent = watch.stop()
     assert opened, "no incident: the rules were not on"
     looks = [each.event for each in made if isinstance(each.event, DetectionsMade)]
     return {look.seq: [list(one.box) for one in look.detections] for look in looks}, spent
 
 
-def _perceive(camera: CameraStage, envelopes: list[Envelope]) -> int:
-    """Tracks and rules; how many incident events followed."""
-    return sum(len(camera.handle(each, now=0).incidents) for each in envelopes)
+class Perception:
+    """Tracks and rules follow what is durable, one commit behind the detector: as live, nobody waits for a disk."""
+
+    def __init__(self, log: Log, camera: CameraStage) -> None:
+        self._log = log
+        self._camera = camera
+        self._made: list[Envelope] = []
+        self._commit: asyncio.Task[Any] | None = None
+        self._incidents = 0
+
+    async def follow(self, made: list[Envelope]) -> None:
+        """Perceive what the last call said, and have this made durable meanwhile."""
+        await self._perceive()
+        self._made = made
+        self._commit = asyncio.create_task(self._log.append([message(each) for each in made]))
+        await asyncio.sleep(0)  # the writing thread has it now
+
+    async def finish(self) -> int:
+        """Perceive the rest; how many incident events followed."""
+        await self._perceive()
+        return self._incidents
+
+    async def _perceive(self) -> None:
+        if self._commit is None:
+            return
+        await self._commit
+        self._incidents += sum(
+            len(self._camera.handle(each, now=0).incidents) for each in self._made
+        )
 
 
 def _sent(envelopes: Iterable[Envelope], *, jpeg: bool) -> Iterator[Envelope]:

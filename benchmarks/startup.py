@@ -54,7 +54,7 @@ def main() -> None:
 def started(folder: Path) -> tuple[float, float]:
     """Seconds from exec to ready, and the CPU seconds spent on it."""
     began = time.monotonic()
-    with _Server(folder) as server:
+    with Server(folder) as server:
         seconds = time.monotonic() - began
         times = psutil.Process(server.pid).cpu_times()
         return seconds, times.user + times.system
@@ -62,7 +62,7 @@ def started(folder: Path) -> tuple[float, float]:
 
 def memory(folder: Path, *, film: bool) -> float:
     """PSS of the process tree in MB with a camera (and a film) running."""
-    with _Server(folder) as server:
+    with Server(folder) as server:
         yard: dict[str, object] = {
             "name": "yard",
             "url": "sim://demo?fps=5&loop=1",
@@ -80,7 +80,7 @@ def memory(folder: Path, *, film: bool) -> float:
         return sum(_pss(process.pid) for process in tree) / 1e6
 
 
-class _Server:
+class Server:
     """One `vantage up` on a folder, ready when entered."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +93,7 @@ class _Server:
             text=True,
         )
 
-    def __enter__(self) -> _Server:
+    def __enter__(self) -> Server:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         url = line.split()[-1]

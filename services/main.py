@@ -197,6 +197,8 @@ def serve_here(
     """Run services in this process until SIGTERM or SIGINT; `announce` is called once it listens."""
     import asyncio
 
+    import structlog
+
     from shared import telemetry
     from shared.platform import embedded
     from shared.runtime import application, serve
@@ -211,6 +213,9 @@ def serve_here(
     telemetry.configure(
         level=settings.log_level, style=settings.log_format, instance=settings.instance
     )
+    kinds = {service.name: service.settings for service in services}
+    for name, near in configuration.misspelt(kinds).items():
+        structlog.get_logger().warning("unknown_setting", name=name, meant=near)
     with lock_folder(settings.data_dir, names, alone=embedded(settings)):
         default = services[0].port if len(services) == 1 else HOUSE_PORT
         # Commands look for `api`; processes beside the gateway on the same folder have sockets of their own.

@@ -152,6 +152,19 @@ class Configuration:
             elif key not in PlatformSettings.model_fields:
                 raise self._unknown(key, [*PlatformSettings.model_fields, *services])
 
+    def misspelt(self, services: Mapping[str, type[BaseSettings]]) -> dict[str, str]:
+        """Environment variables that look like settings and are none, each with the name that may be meant."""
+        kinds: list[type[BaseSettings]] = [PlatformSettings, *services.values()]
+        known = {variable(kind, key) for kind in kinds for key in kind.model_fields}
+        known.add(f"{PREFIX}CONFIG")
+        found = {}
+        for name in sorted(self.environ):
+            if name.startswith(PREFIX) and name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+                if near:
+                    found[name] = near[0]
+        return found
+
     def explain(self, name: str | None, settings: BaseSettings) -> list[Value]:
         """Every value of `settings` (of service `name`, None: of the platform) with its origin."""
         kind = type(settings)

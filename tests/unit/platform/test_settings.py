@@ -164,3 +164,16 @@ def test_every_setting_is_explained() -> None:
 @pytest.mark.parametrize("text", ["plain", "http://host/x", "a@b", "http://[::1", "http://u@h/"])
 def test_texts_without_a_password_stay_or_hide(text: str) -> None:
     assert without_password(text) == text or "*" in without_password(text)
+
+
+def test_a_variable_that_is_nearly_a_setting_is_pointed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VANTAGE_NOTIFIER_TIMEOUTS", "3")
+    monkeypatch.setenv("VANTAGE_BUSURL", "sqlite://")
+    monkeypatch.setenv("VANTAGE_TEST_DATA", "elsewhere")
+    monkeypatch.setenv("VANTAGE_PORT", "0")
+    assert Configuration.read().misspelt(SERVICES) == {
+        "VANTAGE_BUSURL": "VANTAGE_BUS_URL",
+        "VANTAGE_NOTIFIER_TIMEOUTS": "VANTAGE_NOTIFIER_TIMEOUT",
+    }

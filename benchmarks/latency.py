@@ -1,6 +1,6 @@
 """From capture to alert on a real Kafka broker, each service a process of its own, and where the time goes.
 
-    python -m benchmarks.latency [--cameras N] [--seconds N] [--database URL] [--json FILE]
+    python -m benchmarks.latency [--cameras N] [--offline N] [--seconds N] [--database URL] [--json FILE]
 
 Simulated cameras at 5 pictures a second with the scripted detector. Measured is from the capture time of the frame
 that completes a match to the moment at which a consumer of this script has read `alert.raised`; beside it the webhook's
@@ -124,6 +124,7 @@ class TimedReceiver(Receiver):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cameras", type=int, default=5)
+    parser.add_argument("--offline", type=int, default=0, help="cameras that never answer")
     parser.add_argument("--seconds", type=int, default=120, help="of the scene")
     parser.add_argument("--warm", type=float, default=10.0, help="seconds that are not counted")
     parser.add_argument("--database", help="VANTAGE_DB_URL; default: SQLite files")
@@ -147,6 +148,7 @@ def _settings(folder: Path, bus: str, database: str | None) -> dict[str, str]:
     common = {
         "VANTAGE_BUS_URL": bus,
         "VANTAGE_DATA_DIR": str(folder / "data"),
+        "VANTAGE_CAMERA_NETS": "127.0.0.0/8",
         "VANTAGE_WEBHOOK_NETS": "127.0.0.0/8",
         "VANTAGE_LOG_LEVEL": "WARNING",
         "VANTAGE_METRICS_PORT": "0",
@@ -219,6 +221,9 @@ async def _put_up(owner: Owner, webhook: str, options: argparse.Namespace) -> No
     """Cameras with rules; they are switched on when the rules already count."""
     channel = {"kind": "webhook", "name": "hook", "url": webhook}
     await owner.call("POST", "/api/v1/channels", channel)
+    for number in range(options.offline):
+        url = f"rtsp://127.0.0.1:{processes.free_port()}/{number}"
+        await owner.call("POST", "/api/v1/cameras", {"name": f"away{number}", "url": url})
     cameras = []
     for number in range(options.cameras):
         scene = Scene(seed=7 + number, duration_s=options.seconds)

@@ -8,6 +8,8 @@ PY := .venv/bin/python
 UV := .boot/bin/uv
 PYTEST := $(PY) -m pytest
 WORKERS ?= 2
+REPEAT ?= 20
+SECONDS ?= 7200
 CODE := schemas shared services tests $(wildcard benchmarks annotation_ui)
 
 # One set of pins into .venv, by uv, or by pip where uv cannot be had; $(1) is the list of sets.
@@ -63,8 +65,13 @@ bench: .venv/.bench ## measure against bare loops, one after the other (benchmar
 	done
 
 .PHONY: chaos
-chaos: .venv/.dev engines ## kill and restart, over and over, and count what is lost
-	$(PYTEST) -m "chaos or soak" --timeout 3600
+chaos: .venv/.dev engines ## kill, freeze and cut, over and over; writes docs/reliability.md (REPEAT=20)
+	VANTAGE_CHAOS_REPEAT=$(REPEAT) VANTAGE_RELIABILITY=docs/reliability.md \
+	  $(PYTEST) -m "(chaos or row) and not soak" --timeout 3600
+
+.PHONY: soak
+soak: .venv/.dev engines ## let the whole house run under faults and watch memory (SECONDS=7200)
+	VANTAGE_SOAK_SECONDS=$(SECONDS) $(PYTEST) -m soak --timeout 0
 
 .PHONY: requirements
 requirements: .boot/.ready ## resolve pyproject.toml again into requirements/*.txt

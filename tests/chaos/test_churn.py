@@ -96,6 +96,7 @@ class Crowd:
             await task
 
 
+@pytest.mark.row("R7")
 async def test_r7_members_that_come_and_go(open_log: OpenLog) -> None:
     topic, chance = make_topic(partitions=6), random.Random(7)
     until_then = time.monotonic() + 4.0 + 5 * open_log.session

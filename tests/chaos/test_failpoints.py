@@ -150,6 +150,7 @@ FAILPOINTS = {  # and which time they strike: there are few dead letters, and fe
 }
 
 
+@pytest.mark.row("R1", "R2", "R8", "R10")
 async def test_a_worker_killed_at_each_failpoint_in_turn(
     rig: Rig, stimuli: Callable[[], None]
 ) -> None:
@@ -162,6 +163,7 @@ async def test_a_worker_killed_at_each_failpoint_in_turn(
     await _parked_once(rig, crashes=len(FAILPOINTS))
 
 
+@pytest.mark.row("R1", "R2", "R8", "R10")
 @pytest.mark.chaos
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
 async def test_a_worker_killed_at_one_failpoint_again_and_again(
@@ -190,6 +192,7 @@ async def _parked_once(rig: Rig, *, crashes: int) -> None:
     assert len(ids) <= len(bad) + 2 * crashes
 
 
+@pytest.mark.row("R1")
 @pytest.mark.parametrize("rig", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 @pytest.mark.parametrize(
     "failpoint",
@@ -208,6 +211,7 @@ async def test_r1_another_member_takes_over_from_one_that_was_killed(
     rig.clean()
 
 
+@pytest.mark.row("R6")
 @pytest.mark.chaos
 @pytest.mark.parametrize("rig", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 async def test_r6_a_worker_that_slept_past_its_session_does_no_harm(
@@ -225,6 +229,7 @@ async def test_r6_a_worker_that_slept_past_its_session_does_no_harm(
     assert zombie.poll() is None, rig.output()
 
 
+@pytest.mark.row("R3")
 @pytest.mark.parametrize("turns", [1, pytest.param(REPEAT, marks=pytest.mark.chaos)])
 async def test_r3_sigterm_under_load(rig: Rig, stimuli: Callable[[], None], turns: int) -> None:
     stimuli()

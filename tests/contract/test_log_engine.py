@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from schemas.event import Envelope
 from shared.bus.dead_letters import dead_topic
 from shared.bus.partitions import partition_of
@@ -113,6 +115,7 @@ def every_hundredth(envelope: Envelope) -> None:
         raise Poison("cannot be digested")
 
 
+@pytest.mark.row("R8")
 async def test_r8_one_percent_poison_goes_to_the_dead_letters_once(open_log: OpenLog) -> None:
     topic, seen = make_topic(), Seen(every_hundredth)
     async with open_log([topic]) as log:
@@ -141,6 +144,7 @@ async def test_a_dead_letter_is_the_record_itself(open_log: OpenLog) -> None:
     assert letter.headers[: len(sent.headers)] == sent.headers
 
 
+@pytest.mark.row("R9")
 async def test_r9_all_poison_stops_the_engine_and_spares_the_topic(open_log: OpenLog) -> None:
     topic = make_topic(partitions=2)
 
@@ -191,6 +195,7 @@ async def test_an_unknown_error_is_tried_thrice_then_parked_with_its_trace(
     assert seen.of("gate") == [0, 2]
 
 
+@pytest.mark.row("R10")
 async def test_r10_a_dead_letter_last_on_an_idle_partition_is_committed(open_log: OpenLog) -> None:
     topic, seen = make_topic(partitions=1), Seen(every_hundredth)
     async with open_log([topic]) as log:
@@ -222,6 +227,7 @@ class Refusing:
         return await self._log.append(messages, timeout=timeout)  # type: ignore[attr-defined, no-any-return]  # a Log
 
 
+@pytest.mark.row("R10")
 async def test_r10_nothing_is_committed_while_dead_letters_are_refused(open_log: OpenLog) -> None:
     topic = make_topic(partitions=1)
     async with open_log([topic]) as log:
@@ -255,6 +261,7 @@ async def test_a_handler_slower_than_the_session_keeps_its_partition(open_log: O
     assert len(slow.ids) == len(set(slow.ids))
 
 
+@pytest.mark.row("R3")
 async def test_r3_draining_finishes_what_is_in_work_and_commits_it(open_log: OpenLog) -> None:
     topic, seen = make_topic(), Seen(waits=0.3)
     async with open_log([topic]) as log:

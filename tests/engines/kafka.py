@@ -14,7 +14,7 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -34,14 +34,18 @@ num.io.threads=4
 
 
 class KafkaBroker:
-    """One broker. `bootstrap` is its host:port and stays the same over kill, stop and start."""
+    """One broker. `bootstrap` is its host:port and stays the same over kill, stop and start.
 
-    def __init__(self, folder: Path) -> None:
+    `advertised`: the port that clients are sent to, where that is a proxy's.
+    """
+
+    def __init__(self, folder: Path, *, advertised: int | None = None) -> None:
         self.folder = folder
         self.log = folder / "broker.log"
         self.port = processes.free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.url = f"kafka://{self.bootstrap}"
+        self._advertised = advertised or self.port
         self._process: subprocess.Popen[bytes] | None = None
         self._format()
 
@@ -89,7 +93,10 @@ class KafkaBroker:
     def _format(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = PROPERTIES.format(
-            port=self.port, controller=processes.free_port(), data=self.folder / "data"
+            port=self.port,
+            advertised=self._advertised,
+            controller=processes.free_port(),
+            data=self.folder / "data",
         )
         (self.folder / "server.properties").write_text(text)
         command = self._java("kafka.tools.StorageTool", "format", "-t", str(uuid.uuid4()), "-c")
@@ -110,12 +117,12 @@ class KafkaBroker:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def make_broker(folder: Path) -> KafkaBroker:
+def make_broker(folder: Path, *, advertised: int | None = None) -> KafkaBroker:
     """A started broker, or the skip (or failure) that says what is missing."""
     if shutil.which("java") is None:
         missing_engine("Kafka needs a Java runtime (17 or newer)")
     if not folders.kafka().is_dir():
         missing_engine(f"Kafka {folders.KAFKA_VERSION} is not in {folders.engines()}")
-    broker = KafkaBroker(folder)
+    broker = KafkaBroker(folder, advertised=advertised)
     broker.start()
     return broker

@@ -146,6 +146,7 @@ async def test_descriptors_and_processes_stay_flat(ingest: Ingest) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.row("R23")
 async def test_many_cameras_that_fall_together_return(ingest: Ingest) -> None:
     names = [f"camera-{number}" for number in range(24)]
     for name in names:

@@ -288,6 +288,7 @@ async def test_a_retry_keeps_its_id_and_tells_the_incidents_state(
     assert json.loads(body)["data"]["incident_state"] == "RESOLVED"
 
 
+@pytest.mark.row("R18")
 async def test_a_black_hole_holds_nobody_up(rig: Rig, receiver: Receiver) -> None:
     async with Receiver().listening() as hole:
         hole.hang = True

@@ -74,7 +74,7 @@ class RedisServer:
             header, _, text = link.recv(1 << 20).partition(b"\r\n")
             while len(text) < int(header[1:]):
                 text += link.recv(1 << 20)
-        return text.count(b"addr=")
+        return text.count(b" addr=")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -63,9 +63,19 @@ class RedisServer:
         """Let it go on (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
+    def order(self, command: str) -> None:
+        """Give an operator's command whose answer is OK."""
+        answer = self._say(f"{command}\r\n".encode())
+        if answer != b"+OK":
+            raise RuntimeError(f"{command}: {answer!r}")
+
     def forget(self) -> None:
-        """FLUSHALL, as an operator would."""
-        assert self._say(b"FLUSHALL\r\n") == b"+OK"
+        """Drop everything."""
+        self.order("FLUSHALL")
+
+    def save(self) -> None:
+        """Write a snapshot."""
+        self.order("SAVE")
 
     def connections(self) -> int:
         """How many clients are connected, this question's own among them."""

@@ -29,7 +29,7 @@ class Address(NamedTuple):
     user: str | None
     password: str | None
     prefix: str  # of every key, so that two installations can share one server
-    timeout: float  # seconds that a command may take
+    timeout: float  # seconds that a command may take, and may wait for a connection before
     tls: dict[str, Any] | None  # None: without; else what redis-py calls these options
 
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from shared.cache.port import ReadRoll
 
 CONNECTIONS = 64
-WAIT_S = 2.0  # for a free connection
 PROBE_S = 0.5  # between looks at a server that is away
 FILL_S = 30.0  # a roll's owner may read for so long
 _GONE = (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError)
@@ -206,7 +205,7 @@ class RedisCache:
     @asynccontextmanager
     async def _connection_free(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self._address.timeout):
                 await self._free.acquire()
         except TimeoutError:
             raise self._unavailable("all connections are busy") from None

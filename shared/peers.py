@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from weakref import WeakSet
 
 import httpx
@@ -33,6 +34,7 @@ class Peers:
         self._here: frozenset[str] = frozenset()
         self._clients: WeakSet[httpx.AsyncClient] = WeakSet()
         self._tokens: dict[str, tuple[float, str]] = {}
+        self._asking: httpx.AsyncClient | None = None
 
     def serve(self, names: frozenset[str], app: ASGIApp) -> None:
         """Say which services this process serves itself, and by which app."""
@@ -70,6 +72,24 @@ class Peers:
             Unavailable: the gateway does not answer.
         """
         return await self._ask_gateway("GET", "/.well-known/jwks.json", {})
+
+    async def revoked(self, session: str) -> bool:
+        """Whether the gateway has revoked a session; asked where the cache cannot tell.
+
+        Raises:
+            Unavailable: the gateway does not answer.
+        """
+        if self._asking is None:
+            self._asking = self.client("gateway", caller="guard")
+        try:
+            answer = await self._asking.get(f"/api/v1/revocations/{quote(session, safe='')}")
+            answer.raise_for_status()
+            return bool(answer.json()["revoked"])
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            raise Unavailable(
+                f"whether this session was revoked can be told by neither the cache nor the gateway at "
+                f"{self._settings.gateway_url} now ({type(error).__name__}); try again"
+            ) from None
 
     async def close(self) -> None:
         """Close every client that is still open."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import httpx
+    from pydantic import SecretStr
 
     from shared.blobs.port import Blobs
     from shared.bus.port import Log, Publisher
@@ -43,6 +44,7 @@ class Platform:
     log: Log
     blobs: Blobs
     cache: Cache
+    own_cache: Cache  # of this process alone: what must go on while the shared one is away
     secrets: SecretBox
     egress: Egress
     guard: Guard
@@ -101,6 +103,11 @@ class ServicePlatform:
     def cache(self) -> Cache:
         """Short-lived values that all processes share."""
         return self.shared.cache
+
+    @property
+    def own_cache(self) -> Cache:
+        """Short-lived values of this process alone, which is never away."""
+        return self.shared.own_cache
 
     @property
     def public_url(self) -> str:
@@ -172,9 +179,10 @@ async def open_platform(
     folder = settings.data_dir / "keys"
     keys = SigningKeys.open(folder) if settings.client_id is None else None
     async with AsyncExitStack() as stack:
-        cache, blobs = open_cache(settings, clock), open_blobs(settings)
+        cache = await stack.enter_async_context(open_cache(settings, clock))
+        blobs = await stack.enter_async_context(open_blobs(settings))
         log = await stack.enter_async_context(open_log(settings))
-        revocations = Revocations(cache, clock)
+        revocations = Revocations(cache, peers.revoked)
         key_set = LocalKeySet(keys, clock) if keys else RemoteKeySet(peers.key_document, clock)
         peers.issuer = Issuer(keys, clock) if keys else None
         stack.push_async_callback(peers.close)
@@ -185,7 +193,8 @@ async def open_platform(
             log=log,
             blobs=blobs,
             cache=cache,
-            secrets=open_box(folder, _secret(settings)),
+            own_cache=await stack.enter_async_context(_own_cache(clock)),
+            secrets=open_box(folder, _bare(settings.master_key)),
             egress=open_egress(settings),
             guard=Guard(Verifier(key_set, clock), revocations),
             revocations=revocations,
@@ -246,23 +255,46 @@ def open_database(platform: Platform, service: Service) -> AbstractAsyncContextM
     raise _unknown("VANTAGE_DB_URL", url, "sqlite+aiosqlite:///<folder>")
 
 
-def open_blobs(settings: PlatformSettings) -> Blobs:
+def open_blobs(settings: PlatformSettings) -> AbstractAsyncContextManager[Blobs]:
     """The blob store that VANTAGE_BLOB_URL names."""
-    if _scheme(settings.blob_url) == "file":
-        from shared.blobs.files import FileBlobs
+    url = settings.blob_url
+    scheme = _scheme(url)
+    if scheme == "file":
+        from shared.blobs.files import open_files
 
-        path = urlsplit(settings.blob_url).path
-        return FileBlobs(Path(path) if path.strip("/") else settings.data_dir / "blobs")
-    raise _unknown("VANTAGE_BLOB_URL", settings.blob_url, "file:///<folder>")
+        path = urlsplit(url).path
+        return open_files(Path(path) if path.strip("/") else settings.data_dir / "blobs")
+    if scheme == "s3":
+        from shared.blobs.s3 import Login, open_s3
+
+        access, secret = _bare(settings.s3_access_key), _bare(settings.s3_secret_key)
+        if (access is None) != (secret is None):
+            raise Setup("VANTAGE_S3_ACCESS_KEY and VANTAGE_S3_SECRET_KEY go together; set both")
+        return open_s3(url, Login(access, secret))
+    raise _unknown("VANTAGE_BLOB_URL", url, "file:///<folder> or s3://<bucket>/<prefix>")
 
 
-def open_cache(settings: PlatformSettings, clock: Clock) -> Cache:
+def open_cache(settings: PlatformSettings, clock: Clock) -> AbstractAsyncContextManager[Cache]:
     """The cache that VANTAGE_CACHE_URL names."""
-    if _scheme(settings.cache_url) == "memory":
-        from shared.cache.memory import MemoryCache
+    url = settings.cache_url
+    scheme = _scheme(url)
+    if scheme == "memory":
+        from shared.cache.memory import open_memory
 
-        return MemoryCache(clock)
-    raise _unknown("VANTAGE_CACHE_URL", settings.cache_url, "memory://")
+        return open_memory(clock)
+    if scheme in ("redis", "rediss"):
+        from shared.cache.redis import open_redis
+
+        return open_redis(url)
+    raise _unknown(
+        "VANTAGE_CACHE_URL", url, "memory://, redis://<host>:<port>/<db> or rediss:// (TLS)"
+    )
+
+
+def _own_cache(clock: Clock) -> AbstractAsyncContextManager[Cache]:
+    from shared.cache.memory import open_memory
+
+    return open_memory(clock)
 
 
 def open_egress(settings: PlatformSettings) -> Egress:
@@ -289,9 +321,8 @@ def _folder(url: str, default: Path) -> Path:
     return Path(named) if named else default
 
 
-def _secret(settings: PlatformSettings) -> str | None:
-    key = settings.master_key
-    return None if key is None else key.get_secret_value()
+def _bare(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _unknown(setting: str, url: str, known: str) -> Setup:

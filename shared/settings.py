@@ -43,7 +43,9 @@ class PlatformSettings(BaseSettings):
     )
     db_url: str = "sqlite+aiosqlite://"
     blob_url: str = "file://"
-    cache_url: str = "memory://"
+    s3_access_key: SecretStr | None = None  # of s3://; boto3's own chain where neither is set
+    s3_secret_key: SecretStr | None = None
+    cache_url: str = "memory://"  # or redis://host:port/db, which all processes share
     instance: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "main"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] | None = (

@@ -4,12 +4,13 @@ import base64
 import binascii
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.cloudevents import rfc3339
 from services.gateway.people import People
+from services.gateway.sessions import Sessions
 from services.gateway.store import Client, User
 from services.gateway.throttle import Throttle
 from shared.http import client_address
@@ -167,6 +168,21 @@ def make_token_router(
         if not asked <= frozenset(client.scopes):
             return _refusal("invalid_scope", "the client does not hold this scope")
         return _granted(issuer, client, asked)
+
+    return router
+
+
+def make_revocation_router(sessions: Sessions) -> APIRouter:
+    """What other processes ask where the cache cannot tell them."""
+    router = APIRouter(prefix="/api/v1", tags=["tokens"])
+
+    @router.get("/revocations/{session}")
+    async def revoked(
+        session: Annotated[str, Path(max_length=64)], _: SignedIn, response: Response
+    ) -> dict[str, bool]:
+        """Whether a session or program was revoked. The id is its own secret: whoever knows it may ask."""
+        response.headers["Cache-Control"] = "no-store"
+        return {"revoked": await sessions.revoked(session)}
 
     return router
 

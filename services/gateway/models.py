@@ -40,6 +40,14 @@ sign_in_links = Table(
     Column("expires_at", Micros, nullable=False),
 )
 
+# Apart from what they belonged to: a removed user's sessions and a removed client must stay refused.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", String(64), primary_key=True),  # of a session or a client
+    Column("revoked_at", Micros, nullable=False, index=True),
+)
+
 clients = Table(
     "clients",
     metadata,

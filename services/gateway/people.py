@@ -214,7 +214,7 @@ class People:
             NotFound: there is none.
         """
         async with self._database.transaction() as tx:
-            if not await self._store.remove_client(tx, identity):
+            if not await self._store.remove_client(tx, identity, at=self._clock.now()):
                 raise NotFound(f"there is no client {identity}")
         await self._revocations.revoke(identity)
 

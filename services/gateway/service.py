@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 from fastapi import APIRouter
 
-from services.gateway.api import make_router, make_token_router
+from services.gateway.api import make_revocation_router, make_router, make_token_router
 from services.gateway.pages import (
     Cookies,
     make_document_router,
@@ -25,6 +25,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.table import Table
 from services.gateway.throttle import Throttle
+from shared.cache.port import CacheUnavailable
 from shared.errors import Invalid, Setup
 from shared.security.scopes import ROLES
 from shared.security.tokens import Grant, Issuer
@@ -33,9 +34,12 @@ from shared.service import Running, Service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shared.cache.port import Cache
     from shared.platform import ServicePlatform
+    from shared.service import Job
 
 SWEEP_S = 3600.0
+SHARE_S = 1.0
 OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["admin"], lifetime=60)
 
 
@@ -43,7 +47,8 @@ OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["ad
 async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIterator[Running]:
     """Open the doors; the first administrator's sign-in link is printed where there is none yet."""
     clock, keys, issuer = platform.clock, platform.keys, Issuer(platform.keys, platform.clock)
-    passwords, throttle = Passwords(settings.hashers), Throttle(platform.cache)
+    passwords = Passwords(settings.hashers)
+    throttle = Throttle(platform.cache, platform.own_cache)
     sessions = Sessions(
         platform.database, Store(), clock,
         box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
@@ -53,26 +58,49 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
         platform.database, Store(), clock,
         passwords=passwords, sessions=sessions, revocations=platform.revocations,
     )  # fmt: skip
-    await sessions.remember()
+    platform.revocations.rely_on(sessions.revoked)
+    await sessions.share()
     await _first_admin(platform, people)
     cookies = Cookies(secure=platform.public_url.startswith("https://"), days=settings.session_days)
     table = Table(settings.upstreams, lambda: issuer.service("gateway"))
     router = APIRouter()
     router.include_router(make_router(people))
     router.include_router(make_token_router(people, keys, issuer, throttle))
+    router.include_router(make_revocation_router(sessions))
     router.include_router(make_session_router(sessions, cookies, platform.metrics))
     router.include_router(make_page_router("Vantage"))
     router.include_router(make_document_router(table))
 
+    async with _elsewhere(table, settings, issuer) as elsewhere:
+        jobs = {**_jobs(platform, settings, sessions), **elsewhere.jobs}
+        yield replace(elsewhere, router=router, jobs=jobs)
+
+
+def _jobs(
+    platform: ServicePlatform, settings: GatewaySettings, sessions: Sessions
+) -> dict[str, Job]:
     async def sweep() -> None:
         while True:
-            await sessions.sweep()
-            if keys.due(now=clock.now(), days=settings.key_days):
-                await asyncio.to_thread(keys.rotate)
+            if await _first(platform.cache):
+                await sessions.sweep()
+            if platform.keys.due(now=platform.clock.now(), days=settings.key_days):
+                await asyncio.to_thread(platform.keys.rotate)
             await asyncio.sleep(SWEEP_S)
 
-    async with _elsewhere(table, settings, issuer) as elsewhere:
-        yield replace(elsewhere, router=router, jobs={"sweep": sweep, **elsewhere.jobs})
+    async def share() -> None:
+        while True:
+            await sessions.share()
+            await asyncio.sleep(SHARE_S)
+
+    return {"sweep": sweep, "revocations": share}
+
+
+async def _first(cache: Cache) -> bool:
+    """Whether no other gateway sweeps in this hour; where the cache is away each does, to no harm."""
+    try:
+        return await cache.lock("gateway.sweep", SWEEP_S / 2) is not None
+    except CacheUnavailable:
+        return True
 
 
 @asynccontextmanager

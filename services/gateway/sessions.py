@@ -9,8 +9,9 @@ from services.gateway import tickets
 from services.gateway.store import Session, Store, User
 from shared.errors import Forbidden, Unauthenticated
 from shared.security.guard import csrf_digest, new_csrf
+from shared.security.revocations import REMEMBERED_S
 from shared.security.scopes import ROLES
-from shared.security.tokens import LIFETIME, Grant, Issuer
+from shared.security.tokens import Grant, Issuer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,19 +157,31 @@ class Sessions:
         )
         return secret
 
-    async def remember(self) -> None:
-        """After a start: refuse again what was revoked while its tokens may still live."""
-        since = self._clock.now() - (LIFETIME + 60) * SECOND
+    async def revoked(self, identity: str) -> bool:
+        """Whether a session or program was revoked, as the database has it."""
         async with self._database.read() as reader:
-            await self.refuse(await self._store.revoked_since(reader, since))
+            return await self._store.revoked(reader, identity)
+
+    async def share(self) -> bool:
+        """Tell all processes what was revoked while its tokens may still live; False: do it again soon."""
+        return await self._revocations.share(self._refused)
 
     async def sweep(self) -> None:
         """Forget what is long over."""
         now = self._clock.now()
         async with self._database.transaction() as tx:
             await self._store.sweep(
-                tx, sessions_before=now - self._settings.session_days * DAY, links_before=now
+                tx,
+                sessions_before=now - self._settings.session_days * DAY,
+                links_before=now,
+                revoked_before=now - REMEMBERED_S * SECOND,
             )
+
+    async def _refused(self) -> dict[str, float]:
+        now = self._clock.now()
+        async with self._database.read() as reader:
+            found = await self._store.revoked_since(reader, now - REMEMBERED_S * SECOND)
+        return {each: REMEMBERED_S - (now - at) / SECOND for each, at in found.items()}
 
     def _live(self, session: Session) -> bool:
         now = self._clock.now()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 
-from services.gateway.models import clients, sessions, sign_in_links, users
+from services.gateway.models import clients, revocations, sessions, sign_in_links, users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,11 +108,10 @@ class Store:
 
     async def revoke(self, tx: Transaction, identities: Sequence[str], *, at: int) -> None:
         """End sessions."""
-        await tx.execute(
-            update(sessions)
-            .where(sessions.c.id.in_(identities), sessions.c.revoked_at.is_(None))
-            .values(revoked_at=at)
-        )
+        live = sessions.c.id.in_(identities), sessions.c.revoked_at.is_(None)
+        ended = select(sessions.c.id, literal(at, revocations.c.revoked_at.type)).where(*live)
+        await tx.execute(insert(revocations).from_select(["id", "revoked_at"], ended))
+        await tx.execute(update(sessions).where(*live).values(revoked_at=at))
 
     async def live_sessions(self, reader: Reader, user: str) -> list[str]:
         """Ids of a user's sessions that were not revoked."""
@@ -121,13 +120,25 @@ class Store:
         )
         return [str(row.id) for row in rows]
 
-    async def revoked_since(self, reader: Reader, since: int) -> list[str]:
-        """Ids of sessions revoked after this moment."""
-        rows = await reader.execute(select(sessions.c.id).where(sessions.c.revoked_at > since))
-        return [str(row.id) for row in rows]
+    async def revoked(self, reader: Reader, identity: str) -> bool:
+        """Whether a session or client was revoked."""
+        rows = await reader.execute(select(revocations.c.id).where(revocations.c.id == identity))
+        return rows.first() is not None
 
-    async def sweep(self, tx: Transaction, *, sessions_before: int, links_before: int) -> None:
-        """Forget sessions unused, and links expired, since then."""
+    async def revoked_since(self, reader: Reader, since: int) -> dict[str, int]:
+        """Sessions and clients revoked after this moment, with the moment of each."""
+        rows = await reader.execute(
+            select(revocations.c.id, revocations.c.revoked_at).where(
+                revocations.c.revoked_at > since
+            )
+        )
+        return {str(row.id): int(row.revoked_at) for row in rows}
+
+    async def sweep(
+        self, tx: Transaction, *, sessions_before: int, links_before: int, revoked_before: int
+    ) -> None:
+        """Forget sessions unused, links expired and revocations out of date since then."""
+        await tx.execute(delete(revocations).where(revocations.c.revoked_at < revoked_before))
         await tx.execute(delete(sessions).where(sessions.c.rotated_at < sessions_before))
         await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at < links_before))
 
@@ -164,10 +175,13 @@ class Store:
         rows = await reader.execute(select(clients).order_by(clients.c.name))
         return [_client(row) for row in rows.mappings()]
 
-    async def remove_client(self, tx: Transaction, identity: str) -> bool:
-        """Remove a client; says whether there was one."""
+    async def remove_client(self, tx: Transaction, identity: str, *, at: int) -> bool:
+        """Remove a client and revoke its tokens; says whether there was one."""
         rows = await tx.execute(delete(clients).where(clients.c.id == identity))
-        return rows.rowcount == 1
+        if rows.rowcount != 1:
+            return False
+        await tx.execute(insert(revocations), {"id": identity, "revoked_at": at})
+        return True
 
     async def _one_user(self, reader: Reader, statement: Select[Any]) -> User | None:
         row = (await reader.execute(statement)).mappings().one_or_none()

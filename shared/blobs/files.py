@@ -19,6 +19,7 @@ from shared.blobs.port import (
     is_name,
 )
 from shared.errors import Invalid, Setup
+from shared.service import Health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -79,6 +80,14 @@ class FileBlobs:
     async def list(self, prefix: str = "") -> Sequence[BlobStat]:
         """All blobs in the folder that `prefix` names (empty: everywhere), by key."""
         return await self._off_loop(_list, self._root, prefix)
+
+    async def check(self) -> Health:
+        """Degraded where the folder is gone or may not be written; how full it is, the check of the disk says."""
+        if await asyncio.to_thread(os.access, self._root, os.R_OK | os.W_OK | os.X_OK):
+            return Health(status="healthy")
+        return Health(
+            status="degraded", reason=f"the folder {self._root} is gone or may not be written"
+        )
 
     async def sweep(self, *, older_s: float = ORPHAN_S) -> int:
         """Remove temporary files that a killed process left behind; returns how many."""

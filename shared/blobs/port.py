@@ -21,6 +21,8 @@ from shared.errors import Invalid, Transient, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.service import Health
+
 NAMES = 16
 BINARY = "application/octet-stream"
 CONTENT_TYPES = {
@@ -76,6 +78,10 @@ class Blobs(Protocol):
 
     async def list(self, prefix: str = "") -> Sequence[BlobStat]:
         """All blobs in the folder that `prefix` names (empty: everywhere), by key."""
+        ...
+
+    async def check(self) -> Health:
+        """Degraded while the store takes and gives nothing: pictures are missing, everything else goes on."""
         ...
 
 

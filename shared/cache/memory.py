@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import OrderedDict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared.service import Health
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shared.cache.port import ReadRoll
     from shared.clock import Clock
 
 MAX_ENTRIES = 10_000
@@ -32,6 +36,8 @@ class MemoryCache:
         self._clock = clock
         self._max_entries = max_entries
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._rolls: dict[str, dict[str, float]] = {}  # these make no room: they stay whole
+        self._restored: set[str] = set()
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
@@ -47,6 +53,8 @@ class MemoryCache:
         entry = self._live(key)
         if entry is None:
             entry = _Entry(b"0", self._clock.monotonic() + ttl)
+        if not entry.value.isdigit():
+            raise ValueError(f"{key} holds no count")
         count = int(entry.value) + 1
         self._keep(key, _Entry(b"%d" % count, entry.until))
         return count
@@ -56,6 +64,41 @@ class MemoryCache:
         known = self._live(key) is not None
         self._entries.pop(key, None)
         return known
+
+    async def lock(self, key: str, ttl: float) -> str | None:
+        """Take the lock for `ttl` seconds: a token to give it back with, or None where another holds it."""
+        if self._live(key) is not None:
+            return None
+        token = uuid.uuid4().hex
+        await self.set(key, token.encode(), ttl)
+        return token
+
+    async def unlock(self, key: str, token: str) -> bool:
+        """Give the lock back; False where it was lost meanwhile, and perhaps is another's by now."""
+        return await self.get(key) == token.encode() and await self.delete(key)
+
+    async def listed(self, roll: str, member: str) -> bool | None:
+        """Whether `member` stands on the roll. What this process knows is all there is, so it is whole."""
+        return self._rolls.get(roll, {}).get(member, 0.0) > self._clock.monotonic()
+
+    async def enlist(self, roll: str, member: str, ttl: float) -> None:
+        """Put `member` on the roll for `ttl` seconds."""
+        now = self._clock.monotonic()
+        live = {one: until for one, until in self._rolls.get(roll, {}).items() if until > now}
+        self._rolls[roll] = {**live, member: now + ttl}
+
+    async def restore(self, roll: str, read: ReadRoll, ttl: float) -> bool:
+        """Read the roll once: it lives as long as this process."""
+        if roll not in self._restored:
+            now, members = self._clock.monotonic(), await read()
+            given = {member: now + seconds for member, seconds in members.items()}
+            self._rolls[roll] = {**given, **self._rolls.get(roll, {})}
+            self._restored.add(roll)
+        return True
+
+    async def check(self) -> Health:
+        """Always well."""
+        return Health(status="healthy")
 
     def _live(self, key: str) -> _Entry | None:
         entry = self._entries.get(key)

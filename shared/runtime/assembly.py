@@ -75,6 +75,8 @@ class Runtime:
             platform = await stack.enter_async_context(
                 open_platform(self.settings, self.metrics, self._clock, peers)
             )
+            self.checks.dependencies["cache"] = platform.cache.check
+            self.checks.dependencies["blobs"] = platform.blobs.check
             app.state.guard = platform.guard
             app.state.runtime = self
             app.state.notices = platform.notices

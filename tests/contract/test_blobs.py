@@ -3,7 +3,10 @@
 import asyncio
 import errno
 import os
+import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,12 @@ from hypothesis import strategies as st
 
 from shared.blobs.files import FileBlobs
 from shared.blobs.port import Blobs, BlobsUnavailable, checked_key
+from shared.blobs.s3 import Login, open_s3
 from shared.errors import Invalid, Setup, Transient
+from tests.engines.versitygw import ACCESS, SECRET
+
+if TYPE_CHECKING:
+    from tests.engines.versitygw import S3Server
 
 KEY = "incidents/4f1c-22/first.jpg"
 JPEG = "image/jpeg"
@@ -53,8 +61,18 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "blobs"
 
 
+@pytest.fixture(params=["files", pytest.param("s3", marks=pytest.mark.s3)])
+async def blobs(request: pytest.FixtureRequest, root: Path) -> AsyncIterator[Blobs]:
+    if request.param == "files":
+        yield FileBlobs(root)
+        return
+    server: S3Server = request.getfixturevalue("s3_server")
+    async with open_s3(server.url(uuid.uuid4().hex), Login(ACCESS, SECRET)) as store:
+        yield store
+
+
 @pytest.fixture
-def blobs(root: Path) -> Blobs:
+def files(root: Path) -> FileBlobs:
     return FileBlobs(root)
 
 
@@ -99,6 +117,18 @@ async def test_listing_by_folder(blobs: Blobs) -> None:
     ]
     assert [stat.key for stat in await blobs.list("b/")] == ["b/2.jpg", "b/c/3.jpg"]
     assert await blobs.list("nothing") == []
+    assert await blobs.list("a/1.jpg") == []
+
+
+async def test_a_listing_is_complete_however_long(blobs: Blobs) -> None:
+    keys = [f"many/{number:04d}.jpg" for number in range(1005)]  # a page of S3 has 1000
+    for start in range(0, len(keys), 50):
+        await asyncio.gather(*(blobs.put(key, b"", JPEG) for key in keys[start : start + 50]))
+    assert [stat.key for stat in await blobs.list("many")] == keys
+
+
+async def test_the_check_is_well(blobs: Blobs) -> None:
+    assert (await blobs.check()).status == "healthy"
 
 
 async def test_the_content_type_is_that_of_the_ending(blobs: Blobs) -> None:
@@ -134,7 +164,7 @@ def test_every_accepted_key_stays_under_the_root(key: str) -> None:
     assert path != root
 
 
-async def test_a_link_leads_nowhere(root: Path, blobs: Blobs, tmp_path: Path) -> None:
+async def test_a_link_leads_nowhere(root: Path, files: FileBlobs, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.txt").write_text("secret")
@@ -142,17 +172,17 @@ async def test_a_link_leads_nowhere(root: Path, blobs: Blobs, tmp_path: Path) ->
     (root / "file.txt").symlink_to(outside / "secret.txt")
     for key in ("link/secret.txt", "file.txt"):
         with pytest.raises(Invalid, match="leads out"):
-            await blobs.get(key)
+            await files.get(key)
         with pytest.raises(Invalid, match="leads out"):
-            await blobs.put(key, b"", "text/plain")
-    assert await blobs.list() == []
+            await files.put(key, b"", "text/plain")
+    assert await files.list() == []
     assert (outside / "secret.txt").read_text() == "secret"
 
 
 async def test_a_full_disk_keeps_the_old_blob_and_no_rest(
-    root: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    root: Path, files: FileBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await blobs.put(KEY, b"old", JPEG)
+    await files.put(KEY, b"old", JPEG)
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -160,9 +190,9 @@ async def test_a_full_disk_keeps_the_old_blob_and_no_rest(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(BlobsUnavailable, match="No space left") as caught:
-            await blobs.put(KEY, b"new", JPEG)
+            await files.put(KEY, b"new", JPEG)
     assert isinstance(caught.value, Transient)
-    assert await blobs.get(KEY) == b"old"
+    assert await files.get(KEY) == b"old"
     assert files_under(root) == [KEY]
 
 

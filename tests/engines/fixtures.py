@@ -10,8 +10,10 @@ from playwright.async_api import Browser, async_playwright
 from tests.engines.chromium import ARGUMENTS, require_chromium
 from tests.engines.footage import Footage
 from tests.engines.kafka import KafkaBroker, make_broker
+from tests.engines.redis import RedisServer, make_redis
 from tests.engines.require import require_data
 from tests.engines.rtsp import Login, RtspCamera, RtspServer, make_server
+from tests.engines.versitygw import S3Server, make_s3
 
 MakeCamera = Callable[..., RtspCamera]
 
@@ -52,6 +54,38 @@ def own_kafka_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
     broker = make_broker(tmp_path / "kafka")
     yield broker
     broker.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One real Redis for all tests of this process. Use a prefix of your own; never kill or flush it."""
+    server = make_redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis for this test alone, to be killed, flushed, frozen and restarted."""
+    server = make_redis(tmp_path / "redis")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One real S3-compatible store for all tests of this process. Use a prefix of your own; never kill it."""
+    server = make_s3(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_s3_server(tmp_path: Path) -> Iterator[S3Server]:
+    """A real S3-compatible store for this test alone, to be killed, frozen and restarted."""
+    server = make_s3(tmp_path / "s3")
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 KAFKA_VERSION = "4.1.1"
+VERSITYGW_VERSION = "1.8.0"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,11 @@ def engines() -> Path:
 def kafka() -> Path:
     """The folder of Kafka's jars, one per version."""
     return engines() / f"kafka-{KAFKA_VERSION}"
+
+
+def versitygw() -> Path:
+    """The program of the S3-compatible store, in a folder per version."""
+    return engines() / f"versitygw-{VERSITYGW_VERSION}" / "versitygw"
 
 
 def data() -> Path:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.engines import chromium, folders, rtsp
+from tests.engines import chromium, folders, redis, rtsp, versitygw
 
 GSTREAMER = (
     "gir1.2-gst-rtsp-server-1.0",
@@ -96,6 +96,23 @@ def _publish(made: Path, place: Path) -> None:
             raise
 
 
+def get_versitygw() -> None:
+    """Build it with Go into a temporary folder, then rename that."""
+    if shutil.which("go") is None:
+        raise CannotGet("install Go 1.24 or newer, then run `make engines` again")
+    folders.engines().mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="versitygw-", dir=folders.engines()))
+    package = f"github.com/versity/versitygw/cmd/versitygw@v{folders.VERSITYGW_VERSION}"
+    try:
+        with Console().status("Go builds versitygw"):
+            environment = {**os.environ, "GOBIN": str(work / "bin"), "GOFLAGS": "-p=2"}
+            subprocess.run(["go", "install", package], check=True, env=environment)
+        if not versitygw.here():
+            (work / "bin").rename(folders.versitygw().parent)
+    finally:
+        shutil.rmtree(work)
+
+
 def apt_install(packages: Sequence[str]) -> None:
     """Install Debian packages where that is possible, else say the command that a person can run."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -119,6 +136,18 @@ ENGINES = (
         "about 350 MB of system packages",
         lambda: chromium.executable() is not None,
         lambda: apt_install(["chromium"]),
+    ),
+    Engine(
+        "Redis",
+        "2 MB of system packages",
+        redis.here,
+        lambda: apt_install(["redis-server"]),
+    ),
+    Engine(
+        "versitygw (S3)",
+        "84 MB, about two minutes of building by Go",
+        versitygw.here,
+        get_versitygw,
     ),
 )
 

@@ -48,19 +48,22 @@ def own_pair(tmp_path: Path) -> Iterator[Pair]:
     yield from started(tmp_path)
 
 
-def started(folder: Path) -> Iterator[Pair]:
+def started(folder: Path, **both: str) -> Iterator[Pair]:
+    """Two processes; `both` are settings of each."""
     port = processes.free_port()
     gateway = start(
         folder / "gateway",
         *("run", "gateway", "--port", "0"),
         VANTAGE_GATEWAY_UPSTREAMS=f"http://127.0.0.1:{port}",
         VANTAGE_ADMIN_PASSWORD=PASSWORD,
+        **both,
     )
     try:
         services = start(
             folder / "services",
             *("run", "notifier", "dashboard", "--port", str(port)),
             **credentials(gateway),
+            **both,
         )
         try:
             until_known(gateway)

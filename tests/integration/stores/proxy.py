@@ -1,0 +1,29 @@
+"""A slow line: bytes arrive `delay` seconds late, both ways, in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+@asynccontextmanager
+async def slow_line(port: int, *, delay: float) -> AsyncIterator[int]:
+    """A port of the loopback interface that leads to `port`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_carry(reader, back, delay), _carry(there, writer, delay))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+    with suppress(OSError):
+        while data := await reader.read(1 << 16):
+            await asyncio.sleep(delay)
+            writer.write(data)
+            await writer.drain()
+    writer.close()

@@ -75,6 +75,7 @@ class Runtime:
             platform = await stack.enter_async_context(
                 open_platform(self.settings, self.metrics, self._clock, peers)
             )
+            self.checks.dependencies["log"] = platform.log.check
             app.state.guard = platform.guard
             app.state.runtime = self
             app.state.notices = platform.notices

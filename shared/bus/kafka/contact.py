@@ -93,9 +93,7 @@ async def _try(place: _Place, access: Access, options: dict[str, Any]) -> _Tried
 
 
 @asynccontextmanager
-async def _connection(
-    place: _Place, options: dict[str, Any]
-) -> AsyncIterator[AIOKafkaConnection]:
+async def _connection(place: _Place, options: dict[str, Any]) -> AsyncIterator[AIOKafkaConnection]:
     connection = await create_conn(*place, client_id="vantage-contact", **options)
     try:
         yield connection

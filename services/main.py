@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "services.demo",
     "analyze": "services.analyze.cli",
     "track": "services.orchestrator.track",
+    "topics": "services.topics",
 }
 
 HOUSE_PORT = 8000

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from shared.blobs.port import Blobs
+    from shared.bus.kafka import Access
     from shared.bus.port import Log, Publisher
+    from shared.bus.topics import Topics
     from shared.cache.port import Cache
     from shared.clock import Clock
     from shared.db.engine import Database
@@ -235,8 +237,30 @@ def open_log(settings: PlatformSettings) -> AbstractAsyncContextManager[Log]:
     if scheme == "kafka":
         from shared.bus.kafka import open_kafka
 
-        return open_kafka(url)
+        return open_kafka(
+            url,
+            access=_access(settings),
+            session=settings.kafka_session,
+            replication=settings.kafka_replication,
+        )
     raise _unknown("VANTAGE_BUS_URL", url, "memory://, sqlite://<folder> or kafka://<host>:<port>")
+
+
+def open_topics(settings: PlatformSettings) -> AbstractAsyncContextManager[Topics]:
+    """The topics of the broker that VANTAGE_BUS_URL names.
+
+    Raises:
+        Setup: it names none; the embedded log has no topics to be planned.
+    """
+    url = settings.bus_url
+    if _scheme(url) == "kafka":
+        from shared.bus.kafka import open_topics
+
+        return open_topics(url, access=_access(settings), replication=settings.kafka_replication)
+    raise Setup(
+        f"VANTAGE_BUS_URL={url}: the embedded log keeps its topics itself; topics are planned on"
+        " Kafka: set VANTAGE_BUS_URL=kafka://<host>:<port>"
+    )
 
 
 def open_database(platform: Platform, service: Service) -> AbstractAsyncContextManager[Database]:
@@ -323,6 +347,20 @@ def _folder(url: str, default: Path) -> Path:
 
 def _bare(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
+
+
+def _access(settings: PlatformSettings) -> Access:
+    from shared.bus.kafka import Access
+
+    return Access(
+        security=settings.kafka_security,
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password=_bare(settings.kafka_password),
+        ca=settings.kafka_ca,
+        cert=settings.kafka_cert,
+        key=settings.kafka_key,
+    )
 
 
 def _unknown(setting: str, url: str, known: str) -> Setup:

@@ -41,6 +41,15 @@ class PlatformSettings(BaseSettings):
     bus_url: str = (
         "sqlite://"  # a folder below data_dir where no path is given; or kafka://host:port
     )
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca: Path | None = None  # PEM; the operating system's authorities where none is given
+    kafka_cert: Path | None = None  # PEM, ours, where the brokers ask for one; with kafka_key
+    kafka_key: Path | None = None
+    kafka_session: Annotated[float, Field(ge=1, le=300)] = 10  # seconds until a member is missed
+    kafka_replication: Annotated[int, Field(ge=1, le=9)] | None = None  # 3, or all brokers if fewer
     db_url: str = "sqlite+aiosqlite://"
     blob_url: str = "file://"
     s3_access_key: SecretStr | None = None  # of s3://; boto3's own chain where neither is set
@@ -81,7 +90,7 @@ class PlatformSettings(BaseSettings):
             ip_network(str(part).strip(), strict=False) for part in parts if str(part).strip()
         )
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "kafka_security", "kafka_sasl_mechanism", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value

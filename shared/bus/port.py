@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from schemas.cloudevents import Headers
 from schemas.event import Envelope, Event, Picture, Topic
+
+if TYPE_CHECKING:
+    from shared.service import Health
 
 
 class Partition(NamedTuple):
@@ -142,6 +145,10 @@ class Log(Protocol):
         self, topics: Sequence[Topic], *, kind: Kind, group: str, member: str, listener: Listener
     ) -> Reader:
         """Join as `member` (a stable name). `table` reads all from the start, `tail` all from now on."""
+        ...
+
+    async def check(self) -> Health:
+        """Whether the log answers and is set up as it should be; degraded where it is not."""
         ...
 
     async def close(self) -> None:

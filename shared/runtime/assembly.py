@@ -77,6 +77,7 @@ class Runtime:
             )
             self.checks.dependencies["cache"] = platform.cache.check
             self.checks.dependencies["blobs"] = platform.blobs.check
+            self.checks.dependencies["log"] = platform.log.check
             app.state.guard = platform.guard
             app.state.runtime = self
             app.state.notices = platform.notices

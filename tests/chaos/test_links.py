@@ -40,7 +40,8 @@ TROUBLES = (
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaBroker, FaultProxy]]:
     """A broker that sends its clients to a proxy."""
     port = processes.free_port()
-    broker = make_broker(tmp_path_factory.mktemp("kafka"), advertised=port)
+    advertised = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}"}
+    broker = make_broker(tmp_path_factory.mktemp("kafka"), more=advertised)
     with FaultProxy("127.0.0.1", broker.port, listen=port) as link:
         yield broker, link
     broker.kill()

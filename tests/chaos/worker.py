@@ -146,6 +146,7 @@ class DeadLetters:
         self._log = log
         self._failpoint = failpoint
         self.reader = log.reader
+        self.check = log.check
         self.close = log.close
 
     async def append(

@@ -9,7 +9,8 @@ from playwright.async_api import Browser, async_playwright
 
 from tests.engines.chromium import ARGUMENTS, require_chromium
 from tests.engines.footage import Footage
-from tests.engines.kafka import KafkaBroker, make_broker
+from tests.engines.kafka import KafkaBroker, KafkaCluster, make_broker, make_cluster
+from tests.engines.kafka_doors import Doors, make_doors
 from tests.engines.redis import RedisServer, make_redis
 from tests.engines.require import require_data
 from tests.engines.rtsp import Login, RtspCamera, RtspServer, make_server
@@ -54,6 +55,22 @@ def own_kafka_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
     broker = make_broker(tmp_path / "kafka")
     yield broker
     broker.kill()
+
+
+@pytest.fixture
+def kafka_cluster(tmp_path: Path) -> Iterator[KafkaCluster]:
+    """Three real brokers for this test alone, replication 3, to be killed and frozen (6 s to start, 0.9 GB)."""
+    cluster = make_cluster(tmp_path / "kafka")
+    yield cluster
+    cluster.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """A real broker with TLS, mutual TLS and logins; never kill it."""
+    doors = make_doors(tmp_path_factory.mktemp("doors"))
+    yield doors
+    doors.broker.stop()
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_every_topic_of_an_event_exists(event: type) -> None:
 def test_the_services_folder_holds_services_and_their_compositions() -> None:
     inside = {path.relative_to(ROOT).parts[1] for path in tree.python("services")}
     names = {name.removesuffix(".py") for name in inside}
-    assert names <= {"__init__", *tree.COMPOSERS, *tree.SERVICES}
+    assert names <= {"__init__", *tree.COMPOSERS, *tree.COMMANDS, *tree.SERVICES}
 
 
 @pytest.mark.parametrize("name", TABLE)

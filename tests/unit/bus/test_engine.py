@@ -189,6 +189,7 @@ class Refuser:
 
     def __init__(self, log: Log) -> None:
         self.append = log.append
+        self.check = log.check
         self.close = log.close
         self.refused = 0
         self._log = log

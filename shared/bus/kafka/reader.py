@@ -1,0 +1,143 @@
+"""One consumer of aiokafka as a `Reader`. Rebalancing is eager there: all partitions of a member go and come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from shared.bus.kafka.refusals import refusals
+from shared.bus.port import CommitRefused, Listener, Offsets, Partition, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from schemas.event import Topic
+
+ANSWER = 5.0  # seconds in which a commit or a look at the ends must be answered
+LEAVE = 2.0  # seconds for an orderly end of a consumer
+
+
+class KafkaReader:
+    """A `Reader` over one consumer."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def fetch(
+        self, *, max_records: int, timeout: float
+    ) -> Mapping[Partition, Sequence[Record]]:
+        """See `Reader.fetch`.
+
+        Nothing is awaited after `getmany`: what it returns is of the assignment and positions of this moment.
+        """
+        with refusals("Kafka does not answer"):
+            found = await self._consumer.getmany(
+                timeout_ms=round(timeout * 1000), max_records=max_records
+            )
+        return {place: _records(place, messages) for place, messages in _places(found)}
+
+    async def commit(self, offsets: Offsets) -> None:
+        """See `Reader.commit`."""
+        try:
+            with refusals("the commit was not answered in time"):
+                async with asyncio.timeout(ANSWER):
+                    await self._consumer.commit({_place(p): next_ for p, next_ in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise CommitRefused(str(error)) from error
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """See `Reader.seek`; a partition that was lost meanwhile is left alone."""
+        if _place(partition) in self._consumer.assignment():
+            self._consumer.seek(_place(partition), offset)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """See `Reader.pause`."""
+        self._consumer.pause(*self._ours(partitions))
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """See `Reader.resume`."""
+        self._consumer.resume(*self._ours(partitions))
+
+    async def ends(self) -> Offsets:
+        """See `Reader.ends`."""
+        ours = self._consumer.assignment()
+        with refusals("Kafka does not answer"):
+            async with asyncio.timeout(ANSWER):
+                ends = await self._consumer.end_offsets(ours) if ours else {}
+        return {Partition(*place): end for place, end in ends.items()}
+
+    async def positions(self) -> Offsets:
+        """See `Reader.positions`."""
+        found: dict[Partition, int] = {}
+        with refusals("Kafka does not answer"):
+            async with asyncio.timeout(ANSWER):
+                for place in self._consumer.assignment():
+                    found[Partition(*place)] = await self._consumer.position(place)
+        return found
+
+    async def close(self) -> None:
+        """See `Reader.close`. Neither a rebalance that waits for a dead member nor a broker that hangs holds us up."""
+        try:
+            async with asyncio.timeout(LEAVE):
+                await self._consumer.stop()
+        except TimeoutError:
+            # The time-out has ended its coordination; `stop` thinks it is done and has closed no connection yet.
+            self._consumer._closed = False
+            await self._consumer.stop()
+
+    async def read_all(self, topics: Iterable[Topic], *, from_end: bool) -> None:
+        """Own every partition, without a group."""
+        places = [TopicPartition(t.name, number) for t in topics for number in range(t.partitions)]
+        self._consumer.assign(places)
+        if from_end:
+            await self._consumer.seek_to_end(*places)
+        else:
+            await self._consumer.seek_to_beginning(*places)
+
+    def _ours(self, partitions: Sequence[Partition]) -> list[TopicPartition]:
+        assigned = self._consumer.assignment()
+        return [place for place in map(_place, partitions) if place in assigned]
+
+
+class Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carries no types
+    """aiokafka's listener as ours. It calls with an empty set at the first join."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """The group rebalances: all partitions of this member go."""
+        await self._listener.revoked(sorted(Partition(*place) for place in revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """It has rebalanced."""
+        await self._listener.assigned(sorted(Partition(*place) for place in assigned))
+
+
+def _places(
+    found: Mapping[TopicPartition, Sequence[ConsumerRecord]],
+) -> Iterable[tuple[Partition, Sequence[ConsumerRecord]]]:
+    return ((Partition(*place), messages) for place, messages in found.items())
+
+
+def _records(place: Partition, messages: Sequence[ConsumerRecord]) -> Sequence[Record]:
+    """Positional arguments: this runs for every record that is read."""
+    return [
+        Record(
+            place,
+            m.offset,
+            None if m.key is None else m.key.decode(errors="replace"),
+            m.value,
+            tuple(m.headers),
+            m.timestamp * 1000,
+        )
+        for m in messages
+    ]
+
+
+def _place(partition: Partition) -> TopicPartition:
+    return TopicPartition(*partition)

@@ -51,6 +51,9 @@ class PlatformSettings(BaseSettings):
     kafka_session: Annotated[float, Field(ge=1, le=300)] = 10  # seconds until a member is missed
     kafka_replication: Annotated[int, Field(ge=1, le=9)] | None = None  # 3, or all brokers if fewer
     db_url: str = "sqlite+aiosqlite://"
+    db_pool: Annotated[int, Field(ge=2, le=100)] = (
+        10  # PostgreSQL connections of a service, at most
+    )
     blob_url: str = "file://"
     s3_access_key: SecretStr | None = None  # of s3://; boto3's own chain where neither is set
     s3_secret_key: SecretStr | None = None

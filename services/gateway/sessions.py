@@ -111,7 +111,7 @@ class Sessions:
         if parsed is None:
             raise Unauthenticated("sign in again")
         async with self._database.transaction() as tx:
-            session = await self._store.session(tx, parsed.session)
+            session = await self._store.session(tx, parsed.session, change=True)
             user = None if session is None else await self._store.user(tx, session.user)
             if session is None or user is None or user.disabled or not self._live(session):
                 raise Unauthenticated("sign in again")
@@ -152,6 +152,7 @@ class Sessions:
     async def link(self, tx: Transaction, user: str) -> str:
         """A new sign-in secret for a user: used once, within 15 minutes. Only its digest is stored."""
         secret = tickets.new_secret()
+        await tx.alone(f"link/{user}")
         await self._store.add_link(
             tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE
         )

@@ -60,6 +60,7 @@ class Incidents:
         """Expire incidents that matched before a moment and still wait; returns how many."""
         now = self._clock.now()
         async with self._database.transaction() as tx:
+            await tx.alone("expiry")
             waiting = await store.waiting(tx, before=before, limit=LOT)
             moves = [expire(w.incident, w.camera, (w.state, w.seq), at=now) for w in waiting]
             await self._say(tx, moves, None)

@@ -154,6 +154,12 @@ class People:
 
         None: there is an administrator with a password already.
         """
+        try:
+            return await self._first_admin(password)
+        except Conflict:  # another gateway starts at the same time and was first
+            return await self._first_admin(password)
+
+    async def _first_admin(self, password: str | None) -> str | None:
         async with self._database.read() as reader:
             user = await self._store.user_named(reader, ADMIN)
             people = await self._store.all_users(reader)
@@ -163,7 +169,10 @@ class People:
         usable = [one for one in people if one.role == ADMIN and one.password and not one.disabled]
         if usable:
             return None
-        return await self.link((user or await self.add(ADMIN, ADMIN, None)).id)
+        admin = user or await self.add(ADMIN, ADMIN, None)
+        # Every gateway that starts prints a link of its own; those of the others stay good.
+        async with self._database.transaction() as tx:
+            return await self._sessions.link(tx, admin.id, alone=False)
 
     async def clients(self) -> list[Client]:
         """All clients."""

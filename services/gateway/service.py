@@ -66,8 +66,7 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     async def sweep() -> None:
         while True:
             await sessions.sweep()
-            if keys.due(now=clock.now(), days=settings.key_days):
-                await asyncio.to_thread(keys.rotate)
+            await asyncio.to_thread(keys.rotate_if_due, now=clock.now(), days=settings.key_days)
             await asyncio.sleep(SWEEP_S)
 
     async with _elsewhere(table, settings, issuer) as elsewhere:

@@ -175,17 +175,22 @@ class Store:
     async def claim(
         self, tx: Transaction, owner: str, now: int, until: int, *, limit: int, skip: Sequence[str]
     ) -> list[Delivery]:
-        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`."""
-        ready = select(deliveries.c.id).where(
+        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`.
+
+        Senders that claim at the same time get different ones: a row that another one is just claiming is passed
+        over (PostgreSQL; on SQLite writers follow each other).
+        """
+        free = (
             deliveries.c.state.in_(WAITING),
             deliveries.c.next_at <= now,
             deliveries.c.claimed_until <= now,
-            deliveries.c.channel.not_in(skip),
         )
+        ready = select(deliveries.c.id).where(*free, deliveries.c.channel.not_in(skip))
         ready = ready.order_by(deliveries.c.next_at, deliveries.c.id).limit(limit)
+        ready = ready.with_for_update(skip_locked=True)
         claimed = await tx.execute(
             update(deliveries)
-            .where(deliveries.c.id.in_(ready))
+            .where(deliveries.c.id.in_(ready), *free)
             .values(claimed_by=owner, claimed_until=until)
             .returning(deliveries)
         )
@@ -210,13 +215,20 @@ class Store:
 
     async def settle(
         self, tx: Transaction, delivery: Delivery, *, state: str, next_at: int | None, answer: Answer,
-        took_ms: int, now: int,
-    ) -> None:  # fmt: skip
-        """Write down what a try came to, with its receipt."""
+        took_ms: int, now: int, owner: str,
+    ) -> bool:  # fmt: skip
+        """Write down what a try of `owner` came to, with its receipt.
+
+        False where its claim ran out and the delivery has gone on without it: nothing is written.
+        """
         attempt = delivery.attempt + 1
-        await tx.execute(
+        done = await tx.execute(
             update(deliveries)
-            .where(deliveries.c.id == delivery.id)
+            .where(
+                deliveries.c.id == delivery.id,
+                deliveries.c.claimed_by == owner,
+                deliveries.c.attempt == delivery.attempt,
+            )
             .values(
                 state=state,
                 attempt=attempt,
@@ -226,7 +238,10 @@ class Store:
                 claimed_by="",
                 claimed_until=0,
             )
+            .returning(deliveries.c.id)
         )
+        if done.first() is None:
+            return False
         await tx.execute(
             insert_new(receipts).values(
                 delivery=delivery.id,
@@ -237,6 +252,7 @@ class Store:
                 took_ms=took_ms,
             )
         )
+        return True
 
     async def resend(self, tx: Transaction, identity: str, now: int) -> bool:
         """Make a delivery due again under the same id; False when there is none that failed."""

@@ -139,27 +139,21 @@ class People:
             await self._keep_an_admin(tx)
         await self._sessions.refuse(ended)
 
-    async def link(self, identity: str) -> str:
-        """A sign-in secret for a user.
+    async def link(self, identity: str, *, only: bool = True) -> str:
+        """A sign-in secret for a user; `only`: in place of earlier ones.
 
         Raises:
             NotFound: there is none.
         """
         async with self._database.transaction() as tx:
             _found(await self._store.user(tx, identity), identity)
-            return await self._sessions.link(tx, identity)
+            return await self._sessions.link(tx, identity, only=only)
 
     async def first_admin(self, password: str | None) -> str | None:
         """See to it that somebody can administer: with the given password, else by the secret that is answered.
 
         None: there is an administrator with a password already.
         """
-        try:
-            return await self._first_admin(password)
-        except Conflict:  # another gateway starts at the same time and was first
-            return await self._first_admin(password)
-
-    async def _first_admin(self, password: str | None) -> str | None:
         async with self._database.read() as reader:
             user = await self._store.user_named(reader, ADMIN)
             people = await self._store.all_users(reader)
@@ -169,10 +163,8 @@ class People:
         usable = [one for one in people if one.role == ADMIN and one.password and not one.disabled]
         if usable:
             return None
-        admin = user or await self.add(ADMIN, ADMIN, None)
-        # Every gateway that starts prints a link of its own; those of the others stay good.
-        async with self._database.transaction() as tx:
-            return await self._sessions.link(tx, admin.id, alone=False)
+        # Each of several gateways prints a link of its own at its start: those of the others stay good.
+        return await self.link((user or await self.add(ADMIN, ADMIN, None)).id, only=False)
 
     async def clients(self) -> list[Client]:
         """All clients."""

@@ -148,16 +148,14 @@ class Sessions:
         for session in ended:
             await self._revocations.revoke(session)
 
-    async def link(self, tx: Transaction, user: str, *, alone: bool = True) -> str:
+    async def link(self, tx: Transaction, user: str, *, only: bool = True) -> str:
         """A new sign-in secret for a user: used once, within 15 minutes. Only its digest is stored.
 
-        alone: earlier ones of this user are good no more.
+        only: earlier ones of this user hold no more.
         """
         secret = tickets.new_secret()
-        if alone:
-            await self._store.remove_links(tx, user)
         await self._store.add_link(
-            tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE
+            tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE, only=only
         )
         return secret
 

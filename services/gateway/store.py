@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from services.gateway.models import clients, sessions, sign_in_links, users
 
@@ -79,18 +79,14 @@ class Store:
         """Remove a user with all sessions and links."""
         await tx.execute(delete(users).where(users.c.id == identity))
 
-    async def active_admins(self, tx: Transaction) -> int:
-        """How many people can administer now; that stays so until the end of the transaction.
-
-        Their rows are locked: two that are taken the right at the same time must not each count the other.
-        """
-        rows = await tx.execute(
-            select(users.c.id)
+    async def active_admins(self, reader: Reader) -> int:
+        """How many people can administer now."""
+        rows = await reader.execute(
+            select(func.count())
+            .select_from(users)
             .where(users.c.role == "admin", users.c.disabled.is_(False))
-            .order_by(users.c.id)
-            .with_for_update()
         )
-        return len(rows.all())
+        return int(rows.scalar_one())
 
     async def add_session(self, tx: Transaction, session: Session) -> None:
         """Begin a session."""
@@ -103,10 +99,10 @@ class Store:
         return None if row is None else msgspec.convert(_plain(row), Session)
 
     async def rotate(self, tx: Transaction, session: Session, *, at: int) -> None:
-        """Move a session to its next refresh token; one that another call has moved on stays there."""
+        """Move a session to its next refresh token."""
         await tx.execute(
             update(sessions)
-            .where(sessions.c.id == session.id, sessions.c.generation == session.generation)
+            .where(sessions.c.id == session.id)
             .values(generation=session.generation + 1, rotated_at=at)
         )
 
@@ -135,15 +131,15 @@ class Store:
         await tx.execute(delete(sessions).where(sessions.c.rotated_at < sessions_before))
         await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at < links_before))
 
-    async def add_link(self, tx: Transaction, digest: str, user: str, *, expires_at: int) -> None:
-        """Store a sign-in link."""
+    async def add_link(
+        self, tx: Transaction, digest: str, user: str, *, expires_at: int, only: bool
+    ) -> None:
+        """Store a sign-in link; `only`: in place of those that the user has."""
+        if only:
+            await tx.execute(delete(sign_in_links).where(sign_in_links.c.user == user))
         await tx.execute(
             insert(sign_in_links), {"digest": digest, "user": user, "expires_at": expires_at}
         )
-
-    async def remove_links(self, tx: Transaction, user: str) -> None:
-        """Forget the sign-in links of a user."""
-        await tx.execute(delete(sign_in_links).where(sign_in_links.c.user == user))
 
     async def take_link(self, tx: Transaction, digest: str, *, at: int) -> str | None:
         """Use up a link: its user, or None where it is unknown, used or expired."""

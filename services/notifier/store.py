@@ -175,22 +175,17 @@ class Store:
     async def claim(
         self, tx: Transaction, owner: str, now: int, until: int, *, limit: int, skip: Sequence[str]
     ) -> list[Delivery]:
-        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`.
-
-        Senders that claim at the same time get different ones: a row that another one is just claiming is passed
-        over (PostgreSQL; on SQLite writers follow each other).
-        """
-        free = (
+        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`."""
+        ready = select(deliveries.c.id).where(
             deliveries.c.state.in_(WAITING),
             deliveries.c.next_at <= now,
             deliveries.c.claimed_until <= now,
+            deliveries.c.channel.not_in(skip),
         )
-        ready = select(deliveries.c.id).where(*free, deliveries.c.channel.not_in(skip))
         ready = ready.order_by(deliveries.c.next_at, deliveries.c.id).limit(limit)
-        ready = ready.with_for_update(skip_locked=True)
         claimed = await tx.execute(
             update(deliveries)
-            .where(deliveries.c.id.in_(ready), *free)
+            .where(deliveries.c.id.in_(ready))
             .values(claimed_by=owner, claimed_until=until)
             .returning(deliveries)
         )

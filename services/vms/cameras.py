@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from shared.security.envelope import SecretBox
 
 MASK = "********"
-TRIES = 5  # at a change that others keep outrunning
 
 
 class Cameras:
@@ -98,10 +97,7 @@ class Cameras:
             **body.given(),
         )
         checked_shapes(camera.zones, camera.lines, camera.masks)
-        added = await self._written(camera, new=True)
-        if added is None:
-            raise _outrun()
-        return added
+        return await self._written(camera, new=True)
 
     async def change(self, id: str, body: CameraChange) -> Camera:
         """Change a camera; nothing is said where nothing changes.
@@ -111,14 +107,7 @@ class Cameras:
             Invalid: a field is wrong, or a stored login would go to another address.
             Conflict: the name or the URL is taken by another camera.
         """
-        for _ in range(TRIES):
-            changed = await self._changed(await self.one(id), body)
-            if changed is not None:
-                return changed
-        raise _outrun()
-
-    async def _changed(self, old: Camera, body: CameraChange) -> Camera | None:
-        """The camera after a change; None where another change came in between: this one starts anew on it."""
+        old = await self.one(id)
         values: dict[str, Any] = body.given()
         if body.name is not None:
             values["name"] = readable(body.name, "name")
@@ -164,13 +153,10 @@ class Cameras:
             await store.change_site(tx, new, now=self._clock.now())
             if new.time_zone != old.time_zone:
                 for camera in await store.cameras(tx):
-                    following = next_version(camera, now=self._clock.now())
-                    if not await store.change(tx, following):
-                        raise _outrun()
-                    await self._say(tx, following, new)
+                    await self._say(tx, next_version(camera, now=self._clock.now()), new)
         return new
 
-    async def _written(self, camera: Camera, *, new: bool) -> Camera | None:
+    async def _written(self, camera: Camera, *, new: bool) -> Camera:
         try:
             async with self._database.transaction() as tx:
                 await self._free(tx, camera, new=new)
@@ -182,14 +168,15 @@ class Cameras:
                 camera = next_version(camera, now=self._clock.now())
                 if new:
                     await store.add(tx, camera)
-                elif not await store.change(tx, camera):
-                    return None
                 await self._say(tx, camera, await store.site(tx))
         except IntegrityError:
-            raise _outrun() from None
+            raise Conflict(
+                "another change came in between; look at the cameras and try again"
+            ) from None
         return camera
 
     async def _say(self, tx: Transaction, camera: Camera, site: Site) -> None:
+        await store.change(tx, camera)
         await tx.add([self._publisher.mint(document(camera, site))])
 
     async def _free(self, tx: Transaction, camera: Camera, *, new: bool) -> None:
@@ -292,10 +279,6 @@ def _known_zone(name: str) -> str:
             field="time_zone",
         )
     return name
-
-
-def _outrun() -> Conflict:
-    return Conflict("another change came in between; look at the cameras and try again")
 
 
 def _no_camera(id: str) -> NotFound:

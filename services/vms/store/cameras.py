@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from schemas.events.camera_configured import Detect, Line, Mask, Zone
 from services.vms.domain import Camera, Site
 from services.vms.models import CAMERAS, SITE
-from shared.db.base import LEASES, insert_new
+from shared.db.base import insert_new
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,18 +19,11 @@ if TYPE_CHECKING:
 
     from shared.db.engine import Reader, Transaction
 
-_TURN = "site"
-_FIRST_START = {"name": _TURN, "owner": "", "generation": 0, "expires_at": 0}
 _JSON = ("zones", "lines", "masks", "detect")
 
 
 async def ensure_site(tx: Transaction, site: Site, *, now: int) -> None:
-    """Make the site at the first start; later ones, and others that start at the same time, leave it alone.
-
-    The row of the platform's lease table makes those others wait until the first has committed.
-    """
-    await tx.execute(insert_new(LEASES), _FIRST_START)
-    await tx.execute(select(LEASES.c.name).where(LEASES.c.name == _TURN).with_for_update())
+    """Make the site at the first start; later ones leave it alone."""
     if (await tx.execute(select(SITE.c.id).limit(1))).first() is None:
         await tx.execute(insert_new(SITE), _site_row(site, now))
 
@@ -89,18 +82,9 @@ async def add(tx: Transaction, camera: Camera) -> None:
         await tx.execute(insert(CAMERAS), _row(camera))
 
 
-async def change(tx: Transaction, camera: Camera) -> bool:
-    """Write the next version of a camera; False where it is not the next one any more, or the camera is gone."""
-    done = await tx.execute(
-        update(CAMERAS)
-        .where(
-            CAMERAS.c.id == camera.id,
-            CAMERAS.c.document_version == camera.document_version - 1,
-            CAMERAS.c.removed_at.is_(None),
-        )
-        .values(**_row(camera))
-    )
-    return done.rowcount == 1
+async def change(tx: Transaction, camera: Camera) -> None:
+    """Write a camera that is there."""
+    await tx.execute(update(CAMERAS).where(CAMERAS.c.id == camera.id).values(**_row(camera)))
 
 
 async def remove(tx: Transaction, id: str, *, now: int) -> bool:

@@ -243,7 +243,18 @@ def open_database(platform: Platform, service: Service) -> AbstractAsyncContextM
             clock=platform.clock,
             migrations=service.migrations,
         )
-    raise _unknown("VANTAGE_DB_URL", url, "sqlite+aiosqlite:///<folder>")
+    if _scheme(url) == "postgresql+asyncpg":
+        from shared.db.postgres import open_postgres
+
+        return open_postgres(
+            url,
+            service=service.name,
+            clock=platform.clock,
+            migrations=service.migrations,
+            pool=platform.settings.db_pool,
+        )
+    known = "sqlite+aiosqlite:///<folder> or postgresql+asyncpg://user:password@host/database"
+    raise _unknown("VANTAGE_DB_URL", url, known)
 
 
 def open_blobs(settings: PlatformSettings) -> Blobs:

@@ -42,6 +42,9 @@ class PlatformSettings(BaseSettings):
         "sqlite://"  # a folder below data_dir where no path is given; or kafka://host:port
     )
     db_url: str = "sqlite+aiosqlite://"
+    db_pool: Annotated[int, Field(ge=2, le=100)] = (
+        10  # PostgreSQL connections of a service, at most
+    )
     blob_url: str = "file://"
     cache_url: str = "memory://"
     instance: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "main"

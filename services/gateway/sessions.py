@@ -110,7 +110,7 @@ class Sessions:
         if parsed is None:
             raise Unauthenticated("sign in again")
         async with self._database.transaction() as tx:
-            session = await self._store.session(tx, parsed.session)
+            session = await self._store.session(tx, parsed.session, change=True)
             user = None if session is None else await self._store.user(tx, session.user)
             if session is None or user is None or user.disabled or not self._live(session):
                 raise Unauthenticated("sign in again")
@@ -154,6 +154,7 @@ class Sessions:
         only: earlier ones of this user hold no more.
         """
         secret = tickets.new_secret()
+        await tx.alone(f"link/{user}")
         await self._store.add_link(
             tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE, only=only
         )

@@ -92,9 +92,12 @@ class Store:
         """Begin a session."""
         await tx.execute(insert(sessions), msgspec.structs.asdict(session))
 
-    async def session(self, reader: Reader, identity: str) -> Session | None:
-        """One session."""
-        rows = await reader.execute(select(sessions).where(sessions.c.id == identity))
+    async def session(
+        self, reader: Reader, identity: str, *, change: bool = False
+    ) -> Session | None:
+        """One session. change: nobody else changes it until the caller's transaction ends."""
+        statement = select(sessions).where(sessions.c.id == identity)
+        rows = await reader.execute(statement.with_for_update() if change else statement)
         row = rows.mappings().one_or_none()
         return None if row is None else msgspec.convert(_plain(row), Session)
 

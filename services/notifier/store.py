@@ -170,12 +170,15 @@ class Store:
             }
             for alert, subscription, kind in wanted
         ]
-        await tx.execute(insert_new(deliveries).values(rows))
+        await tx.execute(insert_new(deliveries), rows)
 
     async def claim(
         self, tx: Transaction, owner: str, now: int, until: int, *, limit: int, skip: Sequence[str]
     ) -> list[Delivery]:
-        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`."""
+        """Claim due deliveries for `owner` until `until`, the longest waiting first, of channels not in `skip`.
+
+        What another notifier is claiming at this moment is passed over.
+        """
         ready = select(deliveries.c.id).where(
             deliveries.c.state.in_(WAITING),
             deliveries.c.next_at <= now,
@@ -183,9 +186,10 @@ class Store:
             deliveries.c.channel.not_in(skip),
         )
         ready = ready.order_by(deliveries.c.next_at, deliveries.c.id).limit(limit)
+        mine = ready.with_for_update(skip_locked=True).cte("mine")
         claimed = await tx.execute(
             update(deliveries)
-            .where(deliveries.c.id.in_(ready))
+            .where(deliveries.c.id.in_(select(mine.c.id)))
             .values(claimed_by=owner, claimed_until=until)
             .returning(deliveries)
         )

@@ -95,12 +95,12 @@ class DetectionHandler:
     async def _save(
         self, partition: Partition, lane: _Lane, next_offset: int, said: list[Envelope]
     ) -> None:
-        """Rows, outbox and checkpoint together."""
+        """Checkpoint, rows and outbox together. The checkpoint first: who has lost the partition learns it there."""
         async with self._database.transaction() as tx:
-            await store.apply(tx, said)
-            await tx.add(said)
             state = lane.stage.dump()
             await self._checkpoints.save(tx, GROUP, partition, next_offset, state)
+            await store.apply(tx, said)
+            await tx.add(said)
         lane.saved, lane.next_offset = self._clock.monotonic(), None
 
     def _measure(self, batch: Batch, lane: _Lane, effects: Effects, seconds: float) -> None:
@@ -177,6 +177,7 @@ class PlanHandler:
         decided = plan(camera) if camera is not None else None
         content = b"" if decided is None else msgspec.json.encode(decided)
         async with self._database.transaction() as tx:
+            await tx.alone(f"plan/{key}")
             last = await store.planned(tx, key)
             if last == content or (last is None and decided is None) or _older(decided, last):
                 return

@@ -59,11 +59,12 @@ class Incidents:
     async def expire(self, *, before: int) -> int:
         """Expire incidents that matched before a moment and still wait; returns how many.
 
-        Where somebody moves one of them, or another process expires them, at the same time, the next look decides.
+        Where somebody moves one of them at the same time, the next look decides.
         """
         now = self._clock.now()
         try:
             async with self._database.transaction() as tx:
+                await tx.alone("expiry")
                 waiting = await store.waiting(tx, before=before, limit=LOT)
                 moves = [expire(w.incident, w.camera, (w.state, w.seq), at=now) for w in waiting]
                 await self._say(tx, moves, None)

@@ -28,6 +28,8 @@ from shared.errors import Conflict, Invalid, NotFound
 from shared.security.camera_login import CameraLogin, open_login, seal_login
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.vms.bodies import CameraChange, CredentialsBody, NewCamera, SiteChange
     from shared.bus.port import Publisher
     from shared.clock import Clock
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from shared.security.envelope import SecretBox
 
 MASK = "********"
+REGISTER = "cameras"  # who changes the register looks at all of it first
 
 
 class Cameras:
@@ -127,6 +130,7 @@ class Cameras:
             NotFound: there is none of this id.
         """
         async with self._database.transaction() as tx:
+            await tx.alone(REGISTER)
             if not await store.remove(tx, id, now=self._clock.now()):
                 raise _no_camera(id)
             await tx.add([self._publisher.tombstone(CAMERAS, id)])
@@ -148,6 +152,7 @@ class Cameras:
         if body.time_zone is not None:
             values["time_zone"] = _known_zone(body.time_zone)
         async with self._database.transaction() as tx:
+            await tx.alone(REGISTER)
             old = await store.site(tx)
             new = msgspec.structs.replace(old, **values)
             await store.change_site(tx, new, now=self._clock.now())
@@ -159,6 +164,7 @@ class Cameras:
     async def _written(self, camera: Camera, *, new: bool) -> Camera:
         try:
             async with self._database.transaction() as tx:
+                await tx.alone(REGISTER)
                 await self._free(tx, camera, new=new)
                 gone = await store.removed(tx, camera.id) if new else None
                 if gone is not None:
@@ -181,9 +187,10 @@ class Cameras:
 
     async def _free(self, tx: Transaction, camera: Camera, *, new: bool) -> None:
         """Hold that id, name and URL are no other camera's."""
-        others = [one for one in await store.cameras(tx) if new or one.id != camera.id]
-        if not new and not any(one.id == camera.id for one in await store.cameras(tx)):
-            raise _no_camera(camera.id)
+        there = await store.cameras(tx)
+        others = [one for one in there if new or one.id != camera.id]
+        if not new:
+            _unchanged(camera, [one for one in there if one.id == camera.id])
         for other in others:
             if other.url_key == camera.url_key:
                 raise Conflict(
@@ -279,6 +286,16 @@ def _known_zone(name: str) -> str:
             field="time_zone",
         )
     return name
+
+
+def _unchanged(camera: Camera, stored: Sequence[Camera]) -> None:
+    """Hold that a camera is still the one that the change was made of."""
+    if not stored:
+        raise _no_camera(camera.id)
+    if stored[0].document_version != camera.document_version:
+        raise Conflict(
+            "another change of this camera came in between; look at the camera and try again"
+        )
 
 
 def _no_camera(id: str) -> NotFound:

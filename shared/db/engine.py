@@ -1,37 +1,48 @@
-"""A service's database: one writer, snapshot readers, and the unit of work that carries rows and events together.
+"""A service's database: snapshot readers, and the unit of work that carries rows and events together.
 
 What the words mean:
 - A *transaction* is the only way to write. It is committed when its block ends and rolled back when the block
   raises; whatever `add` and `fresh` did is part of it.
-- Transactions of one process follow each other: keep them short and await nothing in them but the database.
+- Transactions stand beside each other (PostgreSQL, READ COMMITTED) or follow each other (SQLite); which of the
+  two, nobody may rely on. Whoever looks first and writes then holds `alone(name)` between the two. Keep
+  transactions short and await nothing in them but the database.
 - A *read* sees one moment of the database and holds nobody up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from shared.db import inbox, outbox
-from shared.errors import Transient, Unavailable
+from shared.errors import Invalid, Poison, Transient, Unavailable
 from shared.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import CursorResult, Executable
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from schemas.event import Envelope
     from shared.clock import Clock
+    from shared.errors import VantageError
 
     Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
-WRITER_WAIT_S = 10.0
+Answer = TypeVar("Answer")
 
 
 class DatabaseUnavailable(Unavailable, Transient):
@@ -40,41 +51,99 @@ class DatabaseUnavailable(Unavailable, Transient):
     code = "database_unavailable"
 
 
-class Complaints(Protocol):
-    """Reads the driver's errors."""
+class Unstorable(Invalid, Poison):
+    """A value that the database cannot hold: HTTP answers 422, the bus engine sets the record aside."""
 
-    def __call__(self, error: DBAPIError) -> DatabaseUnavailable | None:
+    code = "unstorable"
+
+
+class Adapter(Protocol):
+    """What each kind of database does in its own way."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+    errors: ClassVar[tuple[type[Exception], ...]]  # what its driver raises, for `complaint`
+
+    def complaint(self, error: Exception) -> VantageError | None:
         """The error in plain words with its remedy, or None where it is the statement's own fault."""
+        ...
+
+    async def discard(self, connection: AsyncConnection) -> None:
+        """Cut a connection that did not answer: whatever it still says is for nobody."""
+        ...
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Where one may write at a time: wait for that turn, and keep it for the block.
+
+        Raises:
+            DatabaseUnavailable: it did not come in time.
+        """
+        ...
+
+    async def alone(self, connection: AsyncConnection, name: str) -> None:
+        """Hold `name` against all other transactions on this database until this one ends."""
+        ...
+
+    async def filling(self, connection: AsyncConnection, places: Sequence[str]) -> None:
+        """Events of these places (topic and key) are about to be put in the outbox.
+
+        From here to the commit no other transaction adds to the same places, so that the rows of a key become
+        true in the order of their ids; and the commit will wake whoever listens.
+        """
+        ...
+
+    def listening(self, filled: asyncio.Event) -> AbstractAsyncContextManager[None]:
+        """Set `filled` whenever any process has filled the outbox, as far as one can be told."""
         ...
 
 
 class Reader:
     """A view of the database at one moment."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, adapter: Adapter) -> None:
         self._connection = connection
+        self._adapter = adapter
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
     ) -> CursorResult[*tuple[Any, ...]]:
         """Run one statement; a sequence of parameters runs it for each of them in one go."""
-        return await self._connection.execute(statement, parameters)
+        asked = self._connection.execute(statement, parameters)
+        return await _plainly(self._adapter, asked, self._connection)
 
 
 class Transaction(Reader):
     """A unit of work: rows, outbox and inbox become true together or not at all."""
 
-    def __init__(self, connection: AsyncConnection, clock: Clock) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: AsyncConnection, adapter: Adapter, clock: Clock) -> None:
+        super().__init__(connection, adapter)
         self._clock = clock
         self._after_commit: list[Callable[[], None]] = []
         self.says = False  # whether it put events in the outbox
 
     async def add(self, envelopes: Sequence[Envelope]) -> None:
-        """Put events in the outbox: they are on the log some time after the commit, in this order per key."""
+        """Put events in the outbox: they are on the log some time after the commit.
+
+        The events of a key come in the order in which they were added and their transactions committed; whoever
+        adds to a key that another transaction has added to waits for its end. Between keys there is no order.
+        """
         if envelopes:
+            places = sorted({f"{envelope.topic}/{envelope.key}" for envelope in envelopes})
+            asked = self._adapter.filling(self._connection, places)
+            await _plainly(self._adapter, asked, self._connection)
             await self.execute(outbox.INSERT, outbox.rows(envelopes, at=self._clock.now()))
             self.says = True
+
+    async def alone(self, name: str) -> None:
+        """Let no other transaction of this service past its own `alone(name)` until this one ends.
+
+        For decisions that follow from what was read: read after this, not before.
+
+        Raises:
+            DatabaseUnavailable: another transaction kept it too long.
+        """
+        asked = self._adapter.alone(self._connection, name)
+        await _plainly(self._adapter, asked, self._connection)
 
     async def fresh(self, consumer: str, ids: Sequence[str]) -> set[str]:
         """Mark event ids as seen by `consumer`; returns those that it had not seen before."""
@@ -95,48 +164,51 @@ class Transaction(Reader):
 
 
 class Database:
-    """One service's database, opened by `shared.db.sqlite.open_sqlite`.
+    """One service's database, opened by an adapter (`shared.db.sqlite`, `shared.db.postgres`).
 
-    `outbox_filled` is set after each commit that added events; the relay waits for it.
+    `outbox_filled` is set after each commit of this process that added events, and within `listening` after
+    those of others too; the relay waits for it.
     """
 
-    def __init__(
-        self,
-        service: str,
-        *,
-        writer: AsyncEngine,
-        reader: AsyncEngine,
-        clock: Clock,
-        complaints: Complaints,
-    ) -> None:
+    def __init__(self, service: str, adapter: Adapter, *, clock: Clock) -> None:
         self.service = service
         self.clock = clock
         self.outbox_filled = asyncio.Event()
-        self._writer = writer
-        self._reader = reader
-        self._complaints = complaints
-        self._gate = _Gate(service)
+        self._adapter = adapter
+        self._writing: set[asyncio.Task[Any] | None] = set()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One unit of work.
 
         Raises:
-            DatabaseUnavailable: disk full, read-only, or no turn to write within 10 s; nothing was written.
+            DatabaseUnavailable: it is away, full, read-only, out of connections or turns to write, or another
+                transaction was in the way. Nothing was written; where the answer to the commit itself was lost
+                this is not known, and the same work is done again with the same ids.
+            Unstorable: a value that it cannot hold; nothing was written.
             sqlalchemy.exc.IntegrityError: a constraint refused a row; nothing was written.
         """
-        async with self._plain_words(), self._gate.turn(), self._writer.connect() as connection:
-            await connection.begin()
-            transaction = Transaction(connection, self.clock)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._no_other())
+            await stack.enter_async_context(self._adapter.turn())
+            connection = await self._connected(self._adapter.writer, stack)
+            transaction = Transaction(connection, self._adapter, self.clock)
             yield transaction
             await _to_its_end(self._commit(connection, transaction))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Reader]:
-        """A snapshot to read from; writing in it is refused."""
-        async with self._plain_words(), self._reader.connect() as connection:
-            await connection.begin()
-            yield Reader(connection)
+        """A snapshot to read from; writing in it is refused.
+
+        Raises:
+            DatabaseUnavailable: it is away, busy, or the answer took too long.
+        """
+        async with AsyncExitStack() as stack:
+            yield Reader(await self._connected(self._adapter.reader, stack), self._adapter)
+
+    def listening(self) -> AbstractAsyncContextManager[None]:
+        """Within it `outbox_filled` is also set for the commits of other processes, as soon as we hear of them."""
+        return self._adapter.listening(self.outbox_filled)
 
     async def check(self) -> Health:
         """Whether it answers; for `/health`."""
@@ -147,53 +219,44 @@ class Database:
             return Health(status="unhealthy", reason=str(error))
         return Health(status="healthy")
 
+    async def _connected(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
+        borrowed = stack.enter_async_context(engine.connect())
+        connection = await _plainly(self._adapter, borrowed)
+        await _plainly(self._adapter, connection.begin(), connection)
+        return connection
+
     async def _commit(self, connection: AsyncConnection, transaction: Transaction) -> None:
-        await connection.commit()
+        await _plainly(self._adapter, connection.commit(), connection)
         transaction.committed()
         if transaction.says:
             self.outbox_filled.set()
 
-    @asynccontextmanager
-    async def _plain_words(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            complaint = self._complaints(error)
-            if complaint is None:
-                raise
-            raise complaint from error
-
-
-class _Gate:
-    """One writer at a time within the process, in the order of asking."""
-
-    def __init__(self, service: str) -> None:
-        self._service = service
-        self._lock = asyncio.Lock()
-        self._holder: asyncio.Task[Any] | None = None
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    @contextmanager
+    def _no_other(self) -> Iterator[None]:
+        """Hold that this task is in no transaction already."""
         task = asyncio.current_task()
-        if task is not None and self._holder is task:
+        if task in self._writing:
             raise RuntimeError("a transaction within a transaction would wait for itself for ever")
-        await self._acquire()
-        self._holder = task
+        self._writing.add(task)
         try:
             yield
         finally:
-            self._holder = None
-            self._lock.release()
+            self._writing.discard(task)
 
-    async def _acquire(self) -> None:
-        try:
-            async with asyncio.timeout(WRITER_WAIT_S):
-                await self._lock.acquire()
-        except TimeoutError as error:
-            raise DatabaseUnavailable(
-                f"the database of {self._service} gave no turn to write within {WRITER_WAIT_S:g} s; "
-                "try again, and look for a transaction that waits for something else"
-            ) from error
+
+async def _plainly(
+    adapter: Adapter, asked: Awaitable[Answer], connection: AsyncConnection | None = None
+) -> Answer:
+    """Await the database's answer; what its driver raises is said in plain words."""
+    try:
+        return await asked
+    except adapter.errors as error:
+        if connection is not None and isinstance(error, OSError):  # a time-out is one
+            await adapter.discard(connection)
+        complaint = adapter.complaint(error)
+        if complaint is None:
+            raise
+        raise complaint from error
 
 
 async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:

@@ -53,6 +53,7 @@ class InboxExpiry:
         before, total = self._clock.now() - self._keep_us, 0
         while True:
             async with self._database.transaction() as tx:
+                await tx.alone("inbox-expiry")
                 old = await tx.execute(_old(before))
                 marks = [(row.consumer, row.event_id) for row in old]
                 if marks:

@@ -79,7 +79,8 @@ class Relay:
             await asyncio.sleep(self._poll_s)
             return
         try:
-            await self._hold(lease)
+            async with self._database.listening():
+                await self._hold(lease)
         except LeaseLost:
             self._log.warning("relay_lease_lost", generation=lease.generation)
         finally:

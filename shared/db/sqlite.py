@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import URL, event
 from sqlalchemy.engine import make_url
@@ -13,20 +14,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from shared.db.driver import connect
-from shared.db.engine import Database, DatabaseUnavailable
+from shared.db.engine import Database, DatabaseUnavailable, Unstorable
 from shared.db.migrate import migrate
 from shared.errors import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from shared.clock import Clock
+    from shared.errors import VantageError
 
 READERS = 4
 BUSY_TIMEOUT_MS = 5000
+WRITER_WAIT_S = 10.0
 _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA synchronous=FULL",
@@ -63,16 +67,13 @@ async def open_sqlite(
         Setup: the URL, the folder or the file does not allow it, or the file was written by a newer Vantage.
     """
     file = _file(url, service)
-    writer = _engine(file, begin="BEGIN IMMEDIATE", size=1, query_only=False)
-    reader = _engine(file, begin="BEGIN", size=READERS, query_only=True)
+    adapter = Sqlite(file)
     try:
-        await _prepare(writer, file, service, migrations)
-        yield Database(
-            service, writer=writer, reader=reader, clock=clock, complaints=Complaints(file)
-        )
+        await _prepare(adapter.writer, file, service, migrations)
+        yield Database(service, adapter, clock=clock)
     finally:
-        await reader.dispose()
-        await writer.dispose()
+        await adapter.reader.dispose()
+        await adapter.writer.dispose()
 
 
 def _file(url: str, service: str) -> Path:
@@ -133,18 +134,58 @@ async def _prepare(writer: AsyncEngine, file: Path, service: str, migrations: st
         raise Setup(f"the database {file} cannot be used: {words}") from error
 
 
-class Complaints:
-    """Reads SQLite's errors about one file."""
+class Sqlite:
+    """One file: one writer at a time within the process, in the order of asking, and readers beside it."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (DBAPIError, UnicodeEncodeError, OverflowError)
 
     def __init__(self, file: Path) -> None:
+        self.writer = _engine(file, begin="BEGIN IMMEDIATE", size=1, query_only=False)
+        self.reader = _engine(file, begin="BEGIN", size=READERS, query_only=True)
         self._file = file
+        self._gate = asyncio.Lock()
 
-    def __call__(self, error: DBAPIError) -> DatabaseUnavailable | None:
+    def complaint(self, error: Exception) -> VantageError | None:
         """The error in plain words with its remedy, or None where the statement itself is wrong."""
+        if isinstance(error, UnicodeEncodeError):
+            return Unstorable(
+                "a text holds half a surrogate pair, which is no character; remove it"
+            )
+        if isinstance(error, OverflowError):
+            return Unstorable("a number does not fit into 64 bits; send a smaller one")
         words = _words(error)
         return None if words is None else DatabaseUnavailable(f"the database {self._file}: {words}")
 
+    async def discard(self, connection: AsyncConnection) -> None:
+        """A file always answers: nothing."""
 
-def _words(error: DBAPIError) -> str | None:
-    said = str(error.orig).lower()
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The turn to write."""
+        try:
+            async with asyncio.timeout(WRITER_WAIT_S):
+                await self._gate.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable(
+                f"the database {self._file} gave no turn to write within {WRITER_WAIT_S:g} s; "
+                "try again, and look for a transaction that waits for something else"
+            ) from error
+        try:
+            yield
+        finally:
+            self._gate.release()
+
+    async def alone(self, connection: AsyncConnection, name: str) -> None:
+        """Whoever writes is alone already: nothing."""
+
+    async def filling(self, connection: AsyncConnection, places: Sequence[str]) -> None:
+        """Ids are given in the order of the commits, and who is in this process is woken by the commit: nothing."""
+
+    def listening(self, filled: asyncio.Event) -> AbstractAsyncContextManager[None]:
+        """A file tells nobody of other processes: the relay's poll finds their events."""
+        return nullcontext()
+
+
+def _words(error: Exception) -> str | None:
+    said = str(getattr(error, "orig", error)).lower()
     return next((words for sign, words in _COMPLAINTS if sign in said), None)

@@ -1,8 +1,7 @@
-"""What every database promises: units of work, outbox, inbox, checkpoints and leases, on real SQLite files."""
+"""What every database promises: units of work, outbox, inbox, checkpoints and leases, on SQLite and PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Integer, String, Table, func, insert, select
@@ -20,7 +19,7 @@ from shared.db.checkpoints import Checkpoints
 from shared.db.engine import Database, DatabaseUnavailable
 from shared.db.inbox import InboxExpiry
 from shared.db.leases import LeaseLost, Leases, fence
-from shared.db.sqlite import open_sqlite
+from tests.engines.databases import open_database
 
 DAY_S = 86_400
 DETECTIONS = Partition("detections", 3)
@@ -38,8 +37,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database]:
-    async with open_sqlite(f"sqlite+aiosqlite:///{tmp_path}", service="vms", clock=clock) as opened:
+async def database(database_url: str, clock: ManualClock) -> AsyncIterator[Database]:
+    async with open_database(database_url, service="vms", clock=clock) as opened:
         async with opened.transaction() as tx:
             await tx.execute(CreateTable(THINGS))
         yield opened
@@ -105,9 +104,10 @@ class TestUnitOfWork:
             assert calls == []
         assert calls == ["called"]
 
-    async def test_writers_follow_each_other(self, database: Database) -> None:
+    async def test_who_is_alone_sees_all_that_came_before(self, database: Database) -> None:
         async def add(id: int) -> None:
             async with database.transaction() as tx:
+                await tx.alone("numbers")
                 before = (await tx.execute(select(func.count()).select_from(THINGS))).scalar_one()
                 await asyncio.sleep(0)
                 await tx.execute(insert(THINGS), {"id": id, "name": str(before)})

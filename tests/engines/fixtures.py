@@ -10,6 +10,7 @@ from playwright.async_api import Browser, async_playwright
 from tests.engines.chromium import ARGUMENTS, require_chromium
 from tests.engines.footage import Footage
 from tests.engines.kafka import KafkaBroker, make_broker
+from tests.engines.postgres import PostgresServer, make_postgres
 from tests.engines.require import require_data
 from tests.engines.rtsp import Login, RtspCamera, RtspServer, make_server
 
@@ -52,6 +53,38 @@ def own_kafka_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
     broker = make_broker(tmp_path / "kafka")
     yield broker
     broker.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One real server for all tests of this process. Use databases of your own; never kill it."""
+    server = make_postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """VANTAGE_DB_URL of an empty database of this test alone."""
+    name = postgres_server.new_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """VANTAGE_DB_URL of an empty database of this test alone, on each kind of database in turn."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A real server for this test alone, to be killed, stopped, frozen and restarted (1 s to start)."""
+    server = make_postgres()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

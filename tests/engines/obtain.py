@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.engines import chromium, folders, rtsp
+from tests.engines import chromium, folders, postgres, rtsp
 
 GSTREAMER = (
     "gir1.2-gst-rtsp-server-1.0",
@@ -108,6 +108,12 @@ def apt_install(packages: Sequence[str]) -> None:
 
 ENGINES = (
     Engine("Apache Kafka", "54 MB, about a minute by Maven", kafka_here, get_kafka),
+    Engine(
+        "PostgreSQL",
+        "about 60 MB of system packages",
+        postgres.here,
+        lambda: apt_install(["postgresql"]),
+    ),
     Engine(
         "RTSP server (GStreamer)",
         "about 150 MB of system packages",

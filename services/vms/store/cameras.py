@@ -24,6 +24,7 @@ _JSON = ("zones", "lines", "masks", "detect")
 
 async def ensure_site(tx: Transaction, site: Site, *, now: int) -> None:
     """Make the site at the first start; later ones leave it alone."""
+    await tx.alone("site")
     if (await tx.execute(select(SITE.c.id).limit(1))).first() is None:
         await tx.execute(insert_new(SITE), _site_row(site, now))
 

@@ -68,7 +68,7 @@ async def extend_incident(tx: Transaction, event: IncidentExtended) -> None:
     if row is not None:
         await tx.execute(
             update(INCIDENTS)
-            .where(INCIDENTS.c.incident == event.incident)
+            .where(INCIDENTS.c.incident == event.incident, INCIDENTS.c.count < event.count)
             .values(
                 count=event.count,
                 last_at=event.matched_at,

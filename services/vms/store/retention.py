@@ -32,6 +32,7 @@ async def expire(tx: Transaction, table: Table, *, before: int, most: int) -> in
 
     Rows are numbered as they arrive, so the newest `most` are found without counting. Returns how many went.
     """
+    await tx.alone(f"expire/{table.name}")
     newest = (await tx.execute(select(func.max(table.c.id)))).scalar_one_or_none()
     if newest is None:
         return 0

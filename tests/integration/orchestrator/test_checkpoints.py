@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +18,9 @@ from shared.clock import ManualClock
 from shared.db import outbox
 from shared.db.checkpoints import Checkpoints
 from shared.db.engine import Database
-from shared.db.sqlite import open_sqlite
 from shared.errors import Transient
 from shared.metrics import Metrics
+from tests.engines.databases import open_database
 from tests.unit.orchestrator.happenings import (
     NOON,
     camera,
@@ -91,10 +90,12 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path}"
-    async with open_sqlite(
-        url, service="orchestrator", clock=clock, migrations="services.orchestrator.migrations"
+async def database(database_url: str, clock: ManualClock) -> AsyncIterator[Database]:
+    async with open_database(
+        database_url,
+        service="orchestrator",
+        clock=clock,
+        migrations="services.orchestrator.migrations",
     ) as opened_database:
         yield opened_database
 

@@ -1,7 +1,6 @@
 """What people do with incidents: conflicts are decided again, and nobody's incident expires."""
 
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -11,9 +10,9 @@ from services.orchestrator.domain import Deed
 from services.orchestrator.incidents import DAY_US, Incidents
 from shared.clock import ManualClock
 from shared.db.engine import Database, Reader
-from shared.db.sqlite import open_sqlite
 from shared.errors import Conflict
 from shared.metrics import Metrics
+from tests.engines.databases import open_database
 from tests.integration.orchestrator.test_checkpoints import Log, Process, outbox_of, story
 from tests.unit.orchestrator.happenings import NOON
 
@@ -29,9 +28,9 @@ async def started(database: Database, clock: ManualClock) -> tuple[Incidents, li
     return Incidents(database, Log(), clock, Metrics()), found
 
 
-def opened(folder: Path, clock: ManualClock) -> Any:
-    return open_sqlite(
-        f"sqlite+aiosqlite:///{folder}",
+def opened(url: str, clock: ManualClock) -> AbstractAsyncContextManager[Database]:
+    return open_database(
+        url,
         service="orchestrator",
         clock=clock,
         migrations="services.orchestrator.migrations",
@@ -43,10 +42,10 @@ def deed(actor: str) -> Deed:
 
 
 async def test_of_two_who_were_first_one_decides_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock(NOON)
-    async with opened(tmp_path, clock) as database:
+    async with opened(database_url, clock) as database:
         incidents, (first, *_) = await started(database, clock)
         stale = await _standing(database, first)
         await incidents.move(first, "ACKED", deed("ada"), request=None)
@@ -66,9 +65,9 @@ async def test_of_two_who_were_first_one_decides_again(
         assert (await _standing(database, first)).seq == 5
 
 
-async def test_what_nobody_closes_expires(tmp_path: Path) -> None:
+async def test_what_nobody_closes_expires(database_url: str) -> None:
     clock = ManualClock(NOON)
-    async with opened(tmp_path, clock) as database:
+    async with opened(database_url, clock) as database:
         incidents, found = await started(database, clock)
         await incidents.move(found[0], "ACKED", deed("ada"), request=None)
         states: dict[str, State] = {}

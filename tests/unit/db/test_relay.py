@@ -17,8 +17,8 @@ from shared.db import outbox
 from shared.db.engine import Database
 from shared.db.leases import LeaseLost, Leases
 from shared.db.relay import LEASE, Relay
-from shared.db.sqlite import open_sqlite
 from shared.errors import Transient
+from tests.engines.databases import open_database
 
 
 class Said:
@@ -62,9 +62,8 @@ def status(number: int) -> Envelope:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path}"
-    async with open_sqlite(url, service="vms", clock=SystemClock()) as opened:
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with open_database(database_url, service="vms", clock=SystemClock()) as opened:
         yield opened
 
 
@@ -137,12 +136,11 @@ async def test_a_commit_wakes_it_without_a_poll(database: Database) -> None:
 
 
 async def test_a_poll_finds_what_another_process_committed(
-    database: Database, tmp_path: Path
+    database: Database, database_url: str
 ) -> None:
     said = Said()
     async with running(relay(database, said, poll_s=0.05)):
-        url = f"sqlite+aiosqlite:///{tmp_path}"
-        async with open_sqlite(url, service="vms", clock=SystemClock()) as other:
+        async with open_database(database_url, service="vms", clock=SystemClock()) as other:
             await say(other, [1])
         await emptied(database)
     assert said.ids == ["e-1"]
@@ -178,7 +176,7 @@ async def test_what_was_published_but_not_removed_comes_again_with_the_same_id(
 
 
 async def test_killed_between_publish_and_removal_nothing_is_lost(
-    database: Database, tmp_path: Path
+    database: Database, database_url: str, tmp_path: Path
 ) -> None:
     await say(database, range(5))
     ledger = tmp_path / "ledger"
@@ -186,7 +184,7 @@ async def test_killed_between_publish_and_removal_nothing_is_lost(
 import asyncio, os
 from shared.clock import SystemClock
 from shared.db.relay import Relay
-from shared.db.sqlite import open_sqlite
+from tests.engines.databases import open_database
 
 class Deadly:
     async def publish(self, envelopes):
@@ -196,7 +194,7 @@ class Deadly:
 
 async def main():
     clock = SystemClock()
-    async with open_sqlite({f"sqlite+aiosqlite:///{tmp_path}"!r}, service="vms", clock=clock) as db:
+    async with open_database({database_url!r}, service="vms", clock=clock) as db:
         await Relay(db, Deadly(), owner="one", clock=clock).run()
 
 asyncio.run(main())
@@ -209,28 +207,40 @@ asyncio.run(main())
     assert said.ids == ledger.read_text().split() == [f"e-{number}" for number in range(5)]
 
 
-async def test_a_full_disk_is_waited_out_and_said(database: Database) -> None:
+FULL_DISKS = {
+    "sqlite": (
+        (
+            "CREATE TRIGGER full_u BEFORE UPDATE ON leases BEGIN "
+            "SELECT RAISE(ABORT, 'database or disk is full'); END",
+            "CREATE TRIGGER full_i BEFORE INSERT ON leases BEGIN "
+            "SELECT RAISE(ABORT, 'database or disk is full'); END",
+        ),
+        ("DROP TRIGGER full_u", "DROP TRIGGER full_i"),
+    ),
+    "postgresql+asyncpg": (
+        (
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$",
+            "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON leases EXECUTE FUNCTION full_disk()",
+        ),
+        ("DROP TRIGGER full_disk ON leases",),
+    ),
+}
+
+
+async def test_a_full_disk_is_waited_out_and_said(database: Database, database_url: str) -> None:
     said = Said()
     mover = relay(database, said, owner="one")
+    fill, free = FULL_DISKS[database_url.partition("://")[0].removesuffix("+aiosqlite")]
     async with database.transaction() as tx:
-        await tx.execute(
-            text(
-                "CREATE TRIGGER full BEFORE UPDATE ON leases BEGIN "
-                "SELECT RAISE(ABORT, 'database or disk is full'); END"
-            )
-        )
-        await tx.execute(
-            text(
-                "CREATE TRIGGER fuller BEFORE INSERT ON leases BEGIN "
-                "SELECT RAISE(ABORT, 'database or disk is full'); END"
-            )
-        )
+        for statement in fill:
+            await tx.execute(text(statement))
     async with running(mover):
         await until(lambda: _says(mover, "unhealthy"))
         assert "free some space" in (await mover.check()).reason
         async with database.transaction() as tx:
-            await tx.execute(text("DROP TRIGGER full"))
-            await tx.execute(text("DROP TRIGGER fuller"))
+            for statement in free:
+                await tx.execute(text(statement))
         await say(database, [1])
         await emptied(database)
         assert (await mover.check()).status == "healthy"
@@ -251,10 +261,9 @@ async def test_a_second_owner_stands_by_until_the_first_gives_back(database: Dat
     assert (first.ids, second.ids) == (["e-2"], ["e-1"])
 
 
-async def test_who_lost_the_lease_removes_nothing(tmp_path: Path) -> None:
+async def test_who_lost_the_lease_removes_nothing(database_url: str) -> None:
     clock = ManualClock(now=1)
-    url = f"sqlite+aiosqlite:///{tmp_path}"
-    async with open_sqlite(url, service="vms", clock=clock) as database:
+    async with open_database(database_url, service="vms", clock=clock) as database:
         await say(database, [1])
         leases = Leases(database, clock)
         old = await leases.take(LEASE, "one", 30)
@@ -274,10 +283,9 @@ async def test_flush_moves_what_is_there(database: Database) -> None:
     assert await left(database) == 0
 
 
-async def test_an_old_backlog_is_no_good_health(tmp_path: Path) -> None:
+async def test_an_old_backlog_is_no_good_health(database_url: str) -> None:
     clock = ManualClock(now=1)
-    url = f"sqlite+aiosqlite:///{tmp_path}"
-    async with open_sqlite(url, service="vms", clock=clock) as database:
+    async with open_database(database_url, service="vms", clock=clock) as database:
         watched = relay(database, Said())
         assert (await watched.check()).status == "healthy"
         await say(database, [1, 2])

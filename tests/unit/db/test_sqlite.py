@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from shared.clock import ManualClock
 from shared.db.engine import DatabaseUnavailable
-from shared.db.sqlite import Complaints, open_sqlite
+from shared.db.sqlite import Sqlite, open_sqlite
 from shared.errors import Setup, Transient, Unavailable
 
 CLOCK = ManualClock(now=1)
@@ -120,7 +120,7 @@ async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None
 )
 def test_each_complaint_has_its_remedy(said: str, remedy: str) -> None:
     error = OperationalError("SELECT 1", {}, sqlite3.OperationalError(said))
-    complaint = Complaints(Path("vms.db"))(error)
+    complaint = Sqlite(Path("vms.db")).complaint(error)
     assert complaint is not None
     assert "vms.db" in str(complaint)
     assert remedy in str(complaint)
@@ -128,7 +128,7 @@ def test_each_complaint_has_its_remedy(said: str, remedy: str) -> None:
 
 def test_a_wrong_statement_is_no_complaint() -> None:
     error = OperationalError("SELEC", {}, sqlite3.OperationalError('near "SELEC": syntax error'))
-    assert Complaints(Path("vms.db"))(error) is None
+    assert Sqlite(Path("vms.db")).complaint(error) is None
 
 
 async def test_a_crash_keeps_what_was_committed_and_nothing_else(tmp_path: Path) -> None:

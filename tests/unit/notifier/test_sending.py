@@ -29,11 +29,11 @@ from shared.bus.port import Batch, Partition
 from shared.clock import ManualClock
 from shared.db.base import OUTBOX
 from shared.db.engine import Database
-from shared.db.sqlite import open_sqlite
 from shared.errors import Conflict, Invalid
 from shared.metrics import Metrics
 from shared.security.egress import Egress
 from shared.security.envelope import SecretBox
+from tests.engines.databases import open_database
 from tests.unit.notifier.test_domain import example
 
 EXAMPLES = Path(__file__).parents[3] / "schemas/examples"
@@ -169,10 +169,10 @@ def batch(*events: Event) -> Batch:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(database_url: str) -> AsyncIterator[Rig]:
     clock = ManualClock(1_795_233_600_000_000)
-    database = open_sqlite(
-        f"sqlite+aiosqlite:///{tmp_path}",
+    database = open_database(
+        database_url,
         service="notifier",
         clock=clock,
         migrations="services.notifier.migrations",

@@ -203,7 +203,7 @@ def serve_here(
     from shared import telemetry
     from shared.platform import embedded
     from shared.runtime import application, serve
-    from shared.runtime.lock import lock_folder
+    from shared.runtime.lock import lock_folder, named_socket
     from shared.runtime.server import Sockets
     from shared.settings import Configuration
 
@@ -215,12 +215,14 @@ def serve_here(
         level=settings.log_level, style=settings.log_format, instance=settings.instance
     )
     kinds = {service.name: service.settings for service in services}
-    for name, near in configuration.misspelt(kinds).items():
-        structlog.get_logger().warning("unknown_setting", name=name, meant=near)
-    with lock_folder(settings.data_dir, names, alone=embedded(settings)):
-        default = services[0].port if len(services) == 1 else HOUSE_PORT
-        # Commands look for `api`; processes beside the gateway on the same folder have sockets of their own.
-        sockets = Sockets(settings, default, "api" if "gateway" in names else services[0].name)
+    for variable, near in configuration.misspelt(kinds).items():
+        structlog.get_logger().warning("unknown_setting", name=variable, meant=near)
+    alone, default = embedded(settings), services[0].port if len(services) == 1 else HOUSE_PORT
+    with (
+        lock_folder(settings.data_dir, names, alone=alone, instance=settings.instance),
+        named_socket(settings.data_dir, names, settings.instance) as name,
+    ):
+        sockets = Sockets(settings, default, name)
         settings = _listening(settings, sockets.listening)
 
         app = application(services, settings, configuration=configuration)

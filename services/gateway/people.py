@@ -142,15 +142,15 @@ class People:
             await self._keep_an_admin(tx)
         await self._sessions.refuse(ended)
 
-    async def link(self, identity: str) -> str:
-        """A sign-in secret for a user.
+    async def link(self, identity: str, *, only: bool = True) -> str:
+        """A sign-in secret for a user; `only`: in place of earlier ones.
 
         Raises:
             NotFound: there is none.
         """
         async with self._database.transaction() as tx:
             _found(await self._store.user(tx, identity), identity)
-            return await self._sessions.link(tx, identity)
+            return await self._sessions.link(tx, identity, only=only)
 
     async def first_admin(self, password: str | None) -> str | None:
         """See to it that somebody can administer: with the given password, else by the secret that is answered.
@@ -166,7 +166,8 @@ class People:
         usable = [one for one in people if one.role == ADMIN and one.password and not one.disabled]
         if usable:
             return None
-        return await self.link((user or await self._made_admin(None)).id)
+        # Each of several gateways prints a link of its own at its start: those of the others stay good.
+        return await self.link((user or await self._made_admin(None)).id, only=False)
 
     async def clients(self) -> list[Client]:
         """All clients."""

@@ -1,4 +1,8 @@
-"""Passes calls on to services in other processes, HTTP and WebSocket, as they came: each service checks them again."""
+"""Passes calls on to services in other processes, HTTP and WebSocket, as they came: each service checks them again.
+
+A call goes to one process of those that serve it. Where that one cannot be reached, nothing was sent and the next is
+tried; where it fell silent after it was asked, only a call that changes nothing is asked again of the next.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +25,7 @@ from shared.security.principal import Principal
 from shared.telemetry import correlation_id, traceparent
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.client import ClientConnection, connect
 
     from shared.security.guard import Guard
 
@@ -45,7 +49,15 @@ HOP = frozenset(
 )
 PASSED = ("cookie", "authorization", "traceparent", "x-request-id")  # of a WebSocket's handshake
 NOBODY = Principal(subject="", kind="client", name="", scopes=frozenset())
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout)
 GONE = 1011
+UNSPOKEN = frozenset(
+    {1005, 1006, 1015}
+)  # RFC 6455 section 7.4.1: never sent, they tell how a socket ended
+BUSY = 503
+AGAIN_S = 2  # a process that was killed is back, or its partitions are with another, soon
+LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+PATIENCE = httpx.Timeout(60.0, connect=2.0)
 
 
 class ProxyDoor(Door):
@@ -76,6 +88,8 @@ class ProxyDoor(Door):
         methods = [one for one in self._table.methods(path) if one != "WEBSOCKET"]
         if methods:
             return HTTPException(405, "Method Not Allowed", {"Allow": ", ".join(methods)})
+        if not self._table.complete:
+            return Unavailable("not every service has answered yet", retry_after=AGAIN_S)
         return NotFound(f"there is nothing at {path}")
 
 
@@ -98,37 +112,55 @@ def make_proxy_router(
         headers = _headers(request)
         if request.scope.get(LOCAL_OWNER_KEY):
             headers["authorization"] = f"Bearer {owner_token()}"
-        return await forwarded(client, request, request.scope["vantage.match"], headers)
+        answer = await asked(table, client, request, headers)
+        return _streamed(answer)
 
     @router.websocket("/{path:path}")
     async def tunnel(
         socket: WebSocket, _: Annotated[Principal, Depends(SocketProxyDoor(table))]
     ) -> None:
-        await tunnelled(socket, socket.scope["vantage.match"])
+        await tunnelled(table, socket)
 
     return router
 
 
-async def forwarded(
-    client: httpx.AsyncClient, request: Request, match: Match, headers: dict[str, str]
-) -> Response:
-    """The answer of the process that serves this, streamed through.
+def make_client() -> httpx.AsyncClient:
+    """The client for calls that are passed on."""
+    return httpx.AsyncClient(timeout=PATIENCE, limits=LIMITS, trust_env=False)
+
+
+async def asked(
+    table: Table, client: httpx.AsyncClient, request: Request, headers: dict[str, str]
+) -> httpx.Response:
+    """The answer of a process that serves this, its body still to come.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: none answers.
     """
-    outgoing = client.build_request(
-        request.method,
-        f"{match.upstream}{_target(request)}",
-        headers=headers,
-        content=request.stream() if _has_body(request) else None,
-    )
-    try:
-        answer = await client.send(outgoing, stream=True)
-    except httpx.HTTPError as error:
-        raise Unavailable(
-            f"the service behind {match.way.path} does not answer ({type(error).__name__})"
-        ) from None
+    match: Match = request.scope["vantage.match"]
+    body = _has_body(request)
+    repeatable = request.method in ("GET", "HEAD") and not body
+    for upstream in table.turn(match):
+        outgoing = client.build_request(
+            request.method,
+            f"{upstream}{_target(request)}",
+            headers=headers,
+            content=request.stream() if body else None,
+        )
+        try:
+            return await client.send(outgoing, stream=True)
+        except UNSENT as error:
+            table.failed(upstream, error)
+        except httpx.PoolTimeout:
+            break  # we are the busy one
+        except httpx.HTTPError as error:
+            table.failed(upstream, error)
+            if not repeatable:
+                break
+    raise Unavailable(f"the service behind {match.way.path} does not answer", retry_after=AGAIN_S)
+
+
+def _streamed(answer: httpx.Response) -> Response:
     response = StreamingResponse(
         _body(answer), answer.status_code, background=BackgroundTask(answer.aclose)
     )
@@ -140,39 +172,46 @@ async def forwarded(
     return response
 
 
-async def tunnelled(socket: WebSocket, match: Match) -> None:
+async def tunnelled(table: Table, socket: WebSocket) -> None:
     """Carry messages both ways until one side closes; the other gets its code and reason."""
+    from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+    for upstream in table.turn(socket.scope["vantage.match"]):
+        try:
+            async with _connected(socket, upstream) as service:
+                await socket.accept()
+                await _carry(socket, service)
+                return
+        except InvalidStatus as refusal:
+            if refusal.response.status_code != BUSY:
+                break
+        except (OSError, TimeoutError, InvalidHandshake) as error:
+            table.failed(upstream, error)
+    await socket.close(GONE, "the service does not answer")
+
+
+def _connected(socket: WebSocket, upstream: str) -> "connect":
     from websockets.asyncio.client import connect
-    from websockets.exceptions import InvalidHandshake
     from websockets.typing import Origin
 
-    upstream = urlsplit(match.upstream)
-    secure = upstream.scheme == "https"
-    # The service compares Host and Origin, so it must see the name that the browser used.
-    address = (
-        f"{'wss' if secure else 'ws'}://{socket.headers.get('host', 'gateway')}{_target(socket)}"
-    )
+    place = urlsplit(upstream)
+    secure = place.scheme == "https"
     headers = _headers(socket)
-    place: dict[str, Any] = {
-        "host": upstream.hostname,
-        "port": upstream.port or (443 if secure else 80),
-    }
-    if secure:
-        place["server_hostname"] = upstream.hostname
-    try:
-        async with connect(
-            address,
-            origin=Origin(headers["origin"]) if "origin" in headers else None,
-            additional_headers={n: headers[n] for n in PASSED if n in headers},
-            proxy=None,
-            compression=None,
-            max_size=None,
-            **place,
-        ) as service:
-            await socket.accept()
-            await _carry(socket, service)
-    except (OSError, TimeoutError, InvalidHandshake):
-        await socket.close(GONE, "the service does not answer")
+    # The service compares Host and Origin, so it must see the name that the browser used.
+    named = socket.headers.get("host", "gateway")
+    more: dict[str, Any] = {"server_hostname": place.hostname} if secure else {}
+    return connect(
+        f"{'wss' if secure else 'ws'}://{named}{_target(socket)}",
+        origin=Origin(headers["origin"]) if "origin" in headers else None,
+        additional_headers={name: headers[name] for name in PASSED if name in headers},
+        open_timeout=PATIENCE.connect,
+        proxy=None,
+        compression=None,
+        max_size=None,
+        host=place.hostname,
+        port=place.port or (443 if secure else 80),
+        **more,
+    )
 
 
 async def _carry(socket: WebSocket, service: "ClientConnection") -> None:
@@ -187,8 +226,9 @@ async def _carry(socket: WebSocket, service: "ClientConnection") -> None:
             direction.cancel()
         await asyncio.gather(*directions, return_exceptions=True)
     if service.close_code is not None:
+        code = GONE if service.close_code in UNSPOKEN else service.close_code
         with suppress(RuntimeError):  # the browser has gone first
-            await socket.close(service.close_code, service.close_reason or "")
+            await socket.close(code, service.close_reason or "")
 
 
 async def _outward(socket: WebSocket, service: "ClientConnection") -> None:
@@ -229,4 +269,5 @@ def _headers(connection: HTTPConnection) -> dict[str, str]:
 
 
 def _has_body(request: Request) -> bool:
-    return "content-length" in request.headers or "transfer-encoding" in request.headers
+    sized = request.headers.get("content-length", "0") != "0"
+    return sized or "transfer-encoding" in request.headers

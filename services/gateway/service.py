@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import httpx
 from fastapi import APIRouter
 
 from services.gateway.api import make_revocation_router, make_router, make_token_router
@@ -19,7 +18,7 @@ from services.gateway.pages import (
 )
 from services.gateway.passwords import Passwords
 from services.gateway.people import People
-from services.gateway.proxy import make_proxy_router
+from services.gateway.proxy import make_client, make_proxy_router
 from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
@@ -83,8 +82,9 @@ def _jobs(
         while True:
             if await _first(platform.cache):
                 await sessions.sweep()
-            if platform.keys.due(now=platform.clock.now(), days=settings.key_days):
-                await asyncio.to_thread(platform.keys.rotate)
+            await asyncio.to_thread(
+                platform.keys.rotate_if_due, now=platform.clock.now(), days=settings.key_days
+            )
             await asyncio.sleep(SWEEP_S)
 
     async def share() -> None:
@@ -111,7 +111,7 @@ async def _elsewhere(
     if not settings.upstreams:
         yield Running()
         return
-    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
+    async with make_client() as client:
         yield Running(
             fallback=make_proxy_router(table, client, lambda: issuer.issue(OWNER)),
             jobs={"table": table.keep},

@@ -149,12 +149,15 @@ class Sessions:
         for session in ended:
             await self._revocations.revoke(session)
 
-    async def link(self, tx: Transaction, user: str) -> str:
-        """A new sign-in secret for a user: used once, within 15 minutes. Only its digest is stored."""
+    async def link(self, tx: Transaction, user: str, *, only: bool = True) -> str:
+        """A new sign-in secret for a user: used once, within 15 minutes. Only its digest is stored.
+
+        only: earlier ones of this user hold no more.
+        """
         secret = tickets.new_secret()
         await tx.alone(f"link/{user}")
         await self._store.add_link(
-            tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE
+            tx, tickets.digest(secret), user, expires_at=self._clock.now() + LINK_LIFE, only=only
         )
         return secret
 

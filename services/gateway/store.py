@@ -145,9 +145,12 @@ class Store:
         await tx.execute(delete(sessions).where(sessions.c.rotated_at < sessions_before))
         await tx.execute(delete(sign_in_links).where(sign_in_links.c.expires_at < links_before))
 
-    async def add_link(self, tx: Transaction, digest: str, user: str, *, expires_at: int) -> None:
-        """Store a sign-in link; a user has one at a time."""
-        await tx.execute(delete(sign_in_links).where(sign_in_links.c.user == user))
+    async def add_link(
+        self, tx: Transaction, digest: str, user: str, *, expires_at: int, only: bool
+    ) -> None:
+        """Store a sign-in link; `only`: in place of those that the user has."""
+        if only:
+            await tx.execute(delete(sign_in_links).where(sign_in_links.c.user == user))
         await tx.execute(
             insert(sign_in_links), {"digest": digest, "user": user, "expires_at": expires_at}
         )

@@ -140,9 +140,13 @@ class Sender:
         if verdict == "delivered":
             state = "delivered"
         async with self._database.transaction() as tx:
-            await self._store.settle(
-                tx, delivery, state=state, next_at=next_at, answer=answer, took_ms=took_ms, now=now
-            )
+            ours = await self._store.settle(
+                tx, delivery, state=state, next_at=next_at, answer=answer, took_ms=took_ms, now=now,
+                owner=self._owner,
+            )  # fmt: skip
+            if not ours:
+                log.warning("delivery_overtaken", delivery=delivery.id, detail=answer.detail)
+                return
             if verdict == "gone":
                 await self._store.change_channel(
                     tx, delivery.channel, enabled=False, disabled_reason=answer.detail

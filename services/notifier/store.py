@@ -214,13 +214,20 @@ class Store:
 
     async def settle(
         self, tx: Transaction, delivery: Delivery, *, state: str, next_at: int | None, answer: Answer,
-        took_ms: int, now: int,
-    ) -> None:  # fmt: skip
-        """Write down what a try came to, with its receipt."""
+        took_ms: int, now: int, owner: str,
+    ) -> bool:  # fmt: skip
+        """Write down what a try of `owner` came to, with its receipt.
+
+        False where its claim ran out and the delivery has gone on without it: nothing is written.
+        """
         attempt = delivery.attempt + 1
-        await tx.execute(
+        done = await tx.execute(
             update(deliveries)
-            .where(deliveries.c.id == delivery.id)
+            .where(
+                deliveries.c.id == delivery.id,
+                deliveries.c.claimed_by == owner,
+                deliveries.c.attempt == delivery.attempt,
+            )
             .values(
                 state=state,
                 attempt=attempt,
@@ -230,7 +237,10 @@ class Store:
                 claimed_by="",
                 claimed_until=0,
             )
+            .returning(deliveries.c.id)
         )
+        if done.first() is None:
+            return False
         await tx.execute(
             insert_new(receipts).values(
                 delivery=delivery.id,
@@ -241,6 +251,7 @@ class Store:
                 took_ms=took_ms,
             )
         )
+        return True
 
     async def resend(self, tx: Transaction, identity: str, now: int) -> bool:
         """Make a delivery due again under the same id; False when there is none that failed."""

@@ -16,6 +16,7 @@ from schemas import topics
 from schemas.events.alert_raised import AlertRaised
 from schemas.events.camera_configured import CameraConfigured
 from schemas.events.incident_changes import IncidentMoved, IncidentOpened
+from schemas.events.plan_decided import PlanDecided
 from schemas.events.rule_defined import RuleDefined
 from services.orchestrator import store
 from services.orchestrator.domain import plan
@@ -136,35 +137,49 @@ class _Lane:
 
 
 class CameraHandler:
-    """Keeps every version of every camera's document, and says the plan that follows from it."""
+    """Keeps every version of every camera's document: every process of ours knows them all."""
 
-    def __init__(self, database: Database, publisher: Publisher, knowledge: Knowledge) -> None:
+    def __init__(self, database: Database, knowledge: Knowledge) -> None:
         self._database = database
-        self._publisher = publisher
         self._knowledge = knowledge
 
     async def __call__(self, batch: Batch) -> None:
         """Follow the documents of the topic `cameras`."""
         for envelope in batch.envelopes:
             if isinstance(envelope.event, CameraConfigured):
-                await self._configured(envelope.event, envelope)
-            elif envelope.event is None:
-                await self._plan(envelope.key, None, envelope)
+                async with self._database.transaction() as tx:
+                    await store.add_camera(tx, envelope.event)
+                self._knowledge.configure(envelope.event)
 
-    async def _configured(self, camera: CameraConfigured, cause: Envelope) -> None:
-        async with self._database.transaction() as tx:
-            await store.add_camera(tx, camera)
-        self._knowledge.configure(camera)
-        await self._plan(camera.camera, camera, cause)
+
+class PlanHandler:
+    """Says the plan that follows from a camera's document.
+
+    One process of ours does it for a camera, in the order of the log: each for itself, the slower one would say an
+    old plan again after the new one.
+    """
+
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self._database = database
+        self._publisher = publisher
+
+    async def __call__(self, batch: Batch) -> None:
+        """Take the last document of each camera in the batch: those before it are over."""
+        last = {envelope.key: envelope for envelope in batch.envelopes}
+        for key, envelope in last.items():
+            if isinstance(envelope.event, CameraConfigured):
+                await self._plan(key, envelope.event, envelope)
+            elif envelope.event is None:
+                await self._plan(key, None, envelope)
 
     async def _plan(self, key: str, camera: CameraConfigured | None, cause: Envelope) -> None:
-        """Say a plan that differs from what was last said: versions are not said twice after a restart."""
+        """Say a plan that differs from what was last said, and is not older: documents come again after a crash."""
         decided = plan(camera) if camera is not None else None
         content = b"" if decided is None else msgspec.json.encode(decided)
         async with self._database.transaction() as tx:
             await tx.alone(f"plan/{key}")
             last = await store.planned(tx, key)
-            if last == content or (last is None and decided is None):
+            if last == content or (last is None and decided is None) or _older(decided, last):
                 return
             await store.keep_plan(tx, key, content)
             if decided is None:
@@ -172,6 +187,12 @@ class CameraHandler:
                 return
             id = derived(f"{key}/{decided.plan_version}", decided.type)
             await tx.add([self._publisher.mint(decided, id=id, cause=cause)])
+
+
+def _older(decided: PlanDecided | None, last: bytes | None) -> bool:
+    if decided is None or not last:
+        return False
+    return decided.plan_version < msgspec.json.decode(last, type=PlanDecided).plan_version
 
 
 class RuleHandler:

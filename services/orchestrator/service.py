@@ -13,6 +13,7 @@ from services.orchestrator.handlers import (
     GROUP,
     CameraHandler,
     DetectionHandler,
+    PlanHandler,
     RuleHandler,
     tell,
 )
@@ -65,7 +66,12 @@ async def start(
                 positions=checkpoints,
                 owner=detections,
             ),
-            _table(topics.CAMERAS, CameraHandler(database, publisher, knowledge)),
+            _table(topics.CAMERAS, CameraHandler(database, knowledge)),
+            Subscription(
+                topics=(topics.CAMERAS,),
+                group=f"{GROUP}-plans",
+                handler=PlanHandler(database, publisher),
+            ),
             _table(topics.RULES, RuleHandler(database, knowledge)),
         ],
         jobs={"expiry": expiry},

@@ -24,6 +24,7 @@ from shared.bus.port import CommitRefused, Log, Offsets, Partition, Record, Subs
 from shared.bus.progress import Progress
 from shared.bus.retry import Backoff
 from shared.bus.settings import BusSettings as BusSettings
+from shared.bus.stages import load_stage
 from shared.errors import Poison, Transient
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ class Engine:
         self._steer(lane)
         while not lane.closing.is_set():
             try:
-                start = await self._load_once(lane.partition)
+                start = await load_stage(self._sub, lane.partition)
             except Transient as error:
                 log.warning("state_not_loaded", reason=str(error))
                 await lane.sleep(lane.backoff.next())
@@ -330,13 +331,6 @@ class Engine:
             lane.sound = True
             self._steer(lane)
             return
-
-    async def _load_once(self, partition: Partition) -> int | None:
-        if self._sub.owner is not None:
-            await self._sub.owner.assigned(partition)
-        if self._sub.positions is None:
-            return None
-        return await self._sub.positions.load(self._sub.group, partition) or 0
 
     async def _commits(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""One server a data folder: a lock that ends with the process that holds it."""
+"""One server a data folder, or one of each name: locks that end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def lock_folder(data_dir: Path, names: Sequence[str], *, alone: bool) -> Iterator[None]:
+def lock_folder(
+    data_dir: Path, names: Sequence[str], *, alone: bool, instance: str = "main"
+) -> Iterator[None]:
     """Hold the data folder while the server runs.
 
-    alone: no other server may use the folder, as embedded adapters demand; else only none of the same services.
+    alone: no other server may use the folder, as embedded adapters demand; else only none of the same services
+    under the same name, which is `instance` (VANTAGE_INSTANCE).
 
     Raises:
         Setup: another server holds it, or it cannot be used; names the remedy.
@@ -31,8 +34,27 @@ def lock_folder(data_dir: Path, names: Sequence[str], *, alone: bool) -> Iterato
         private_folder(folder)
         stack.enter_context(_locked(folder / "server.lock", data_dir, shared=not alone))
         for name in () if alone else names:
-            stack.enter_context(_locked(folder / f"{name}.lock", data_dir, shared=False))
+            stack.enter_context(_locked(folder / f"{name}-{instance}.lock", data_dir, shared=False))
         yield
+
+
+@contextmanager
+def named_socket(data_dir: Path, names: Sequence[str], instance: str) -> Iterator[str]:
+    """The name of this server's Unix socket in the data folder, held while it runs.
+
+    Commands look for `api`: the gateway's, the first of them where there are several. All others have their own.
+    """
+    own = f"{names[0]}-{instance}"
+    if "gateway" not in names:
+        yield own
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(data_dir / "run" / "api.lock", data_dir, shared=False))
+        except Setup:
+            yield own
+        else:
+            yield "api"
 
 
 @contextmanager
@@ -80,5 +102,6 @@ def _taken(path: Path, data_dir: Path) -> str:
     who = f"process {holder}" if holder else "another process"
     return (
         f"a Vantage server is already running on the data folder {data_dir} ({who}). "
-        "Stop it, or choose another folder with --data-dir or VANTAGE_DATA_DIR"
+        "Stop it, or choose another folder with --data-dir or VANTAGE_DATA_DIR; "
+        "a further process of a service needs a VANTAGE_INSTANCE of its own"
     )

@@ -52,6 +52,9 @@ class SigningKeys:
 
     def reload(self) -> None:
         """Read the folder again: another process may have rotated."""
+        self._as_of = (
+            self._folder.stat().st_mtime_ns
+        )  # before reading: a change meanwhile is seen next time
         found = [_read(path) for path in sorted(self._folder.glob("signing-*.pem"))]
         self._keys = [(thumbprint(key.public_key()), key) for key in found]
 
@@ -76,6 +79,15 @@ class SigningKeys:
         """Whether the active key has signed for so many days; `now` in microseconds UTC."""
         newest = max(self._folder.glob("signing-*.pem"))
         return now / 1_000_000 - newest.stat().st_mtime > days * 24 * 3600
+
+    def rotate_if_due(self, *, now: int, days: int) -> bool:
+        """Rotate where `due`; of processes that find so together one does it, and the others sign with its key."""
+        with alone_in(self._folder):
+            self.reload()
+            due = self.due(now=now, days=days)
+            if due:
+                self.rotate()
+        return due
 
     def rotate(self) -> str:
         """Make a new key the active one, retire those beyond the last two; answers the new id."""

@@ -107,7 +107,7 @@ async def test_two_processes_never_read_the_same_camera(tmp_path: Path) -> None:
 
 async def test_another_process_takes_over_when_one_is_gone(tmp_path: Path) -> None:
     async with running(tmp_path, instance="two") as two:
-        async with running(tmp_path, instance="one") as one:
+        async with running(tmp_path, instance="one", leaves=False) as one:
             await one.configure(url=YARD)
             await one.said.until(lambda: len(one.said.frames()) > 20)
             await two.configure(url=YARD)

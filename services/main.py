@@ -201,7 +201,7 @@ def serve_here(
     from shared.platform import embedded
     from shared.runtime import application, serve
     from shared.runtime.lock import lock_folder
-    from shared.runtime.server import Sockets
+    from shared.runtime.server import Sockets, socket_name
     from shared.settings import Configuration
 
     configuration = Configuration.read(options)
@@ -211,10 +211,10 @@ def serve_here(
     telemetry.configure(
         level=settings.log_level, style=settings.log_format, instance=settings.instance
     )
-    with lock_folder(settings.data_dir, names, alone=embedded(settings)):
+    alone, instance = embedded(settings), settings.instance
+    with lock_folder(settings.data_dir, names, alone=alone, instance=instance):
         default = services[0].port if len(services) == 1 else HOUSE_PORT
-        # Commands look for `api`; processes beside the gateway on the same folder have sockets of their own.
-        sockets = Sockets(settings, default, "api" if "gateway" in names else services[0].name)
+        sockets = Sockets(settings, default, socket_name(names, instance))
         settings = _listening(settings, sockets.listening)
 
         app = application(services, settings, configuration=configuration)

@@ -173,6 +173,7 @@ async def running(
     nets: Sequence[Network] = LOOPBACK,
     room: int | None = None,
     leaves: bool = True,
+    lease: float = FAST.lease,
 ) -> AsyncIterator[Ingest]:
     """A running ingest on the database in `folder`; entered again it is a restart.
 
@@ -189,7 +190,7 @@ async def running(
             )
         )
         orders = Orders(Egress(camera_nets=nets), BOX, FAST)
-        one = studio(database, orders, cameras, said, instance=instance, room=room)
+        one = studio(database, orders, cameras, said, instance=instance, room=room, lease=lease)
         stack.push_async_callback(one.hosts.close)
         jobs = [asyncio.create_task(cameras.follow(one)), asyncio.create_task(one.leases.keep())]
         try:
@@ -211,13 +212,14 @@ def studio(
     *,
     instance: str = "one",
     room: int | None = None,
+    lease: float = FAST.lease,
 ) -> Studio:
     """What all streams of this ingest share."""
     clock = SystemClock()
     return Studio(
         hosts=Hosts(per_process=4, memory_mb=4096, silent_s=3),
         orders=orders,
-        leases=CameraLeases(database, clock, instance, FAST.lease, cameras, room=room),
+        leases=CameraLeases(database, clock, instance, lease, cameras, room=room),
         database=database,
         publisher=said,
         clock=clock,

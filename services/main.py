@@ -203,8 +203,8 @@ def serve_here(
     from shared import telemetry
     from shared.platform import embedded
     from shared.runtime import application, serve
-    from shared.runtime.lock import lock_folder, named_socket
-    from shared.runtime.server import Sockets
+    from shared.runtime.lock import lock_folder
+    from shared.runtime.server import Sockets, socket_name
     from shared.settings import Configuration
 
     configuration = Configuration.read(options)
@@ -217,12 +217,10 @@ def serve_here(
     kinds = {service.name: service.settings for service in services}
     for variable, near in configuration.misspelt(kinds).items():
         structlog.get_logger().warning("unknown_setting", name=variable, meant=near)
-    alone, default = embedded(settings), services[0].port if len(services) == 1 else HOUSE_PORT
-    with (
-        lock_folder(settings.data_dir, names, alone=alone, instance=settings.instance),
-        named_socket(settings.data_dir, names, settings.instance) as name,
-    ):
-        sockets = Sockets(settings, default, name)
+    alone, instance = embedded(settings), settings.instance
+    with lock_folder(settings.data_dir, names, alone=alone, instance=instance):
+        default = services[0].port if len(services) == 1 else HOUSE_PORT
+        sockets = Sockets(settings, default, socket_name(names, instance))
         settings = _listening(settings, sockets.listening)
 
         app = application(services, settings, configuration=configuration)

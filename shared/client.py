@@ -117,8 +117,8 @@ class Connector:
         settings = self._settings
         if settings.url is not None:
             return await stack.enter_async_context(_remote(settings))
-        path = settings.data_dir / "run" / "api.sock"
-        if listens(path):
+        path = door(settings.data_dir / "run")
+        if path is not None:
             transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(uds=str(path))
         else:
             app = await self._started(stack, owners)
@@ -134,7 +134,8 @@ class Connector:
         from shared.runtime.server import local_owner
 
         settings = self._settings
-        stack.enter_context(lock_folder(settings.data_dir, owners, alone=embedded(settings)))
+        alone, instance = embedded(settings), settings.instance
+        stack.enter_context(lock_folder(settings.data_dir, owners, alone=alone, instance=instance))
         app = self._serve(owners)
         await stack.enter_async_context(app.router.lifespan_context(app))
         return local_owner(app)
@@ -155,6 +156,12 @@ def connect(ctx: typer.Context, *owners: str) -> Any:  # noqa: ANN401 - a contex
     if not isinstance(connector, Connector):
         raise Setup("this command runs below `vantage`")
     return connector.api(*owners)
+
+
+def door(folder: Path) -> Path | None:
+    """The owner's socket of a gateway that runs: `api.sock`, or that of an instance with another name."""
+    sockets = [folder / "api.sock", *sorted(folder.glob("api.*.sock"))]
+    return next((path for path in sockets if listens(path)), None)
 
 
 def listens(path: Path) -> bool:

@@ -13,9 +13,10 @@ from schemas.events.stream_marks import StreamClosed, StreamInterrupted, StreamO
 from shared.errors import Invalid
 
 if TYPE_CHECKING:
+    from schemas.event import Envelope
     from schemas.events.detections_made import Detection
     from services.inference.detectors import Detectors
-    from services.inference.lanes import Lanes
+    from services.inference.lanes import Lane, Lanes
     from services.inference.look import Look
     from services.inference.pool import Pools
     from services.inference.snapshots import Kept, Rings
@@ -30,31 +31,40 @@ log = structlog.get_logger(component="inference")
 class FrameHandler:
     """`frames`: every event goes to its camera's lane at once, so that no camera waits for another.
 
-    A batch is finished when the marks that open, interrupt or close a stream were said on: they come again after a
-    crash. Frames and heartbeats may be lost.
+    Frames and heartbeats may be lost. The marks that open, interrupt or close a stream may not: until they were said
+    on, nothing after them is committed, so that they come again after a crash.
     """
 
     def __init__(self, lanes: Lanes, rings: Rings) -> None:
         self._lanes = lanes
         self._rings = rings
+        self._unsaid: dict[Partition, set[int]] = {}
 
     async def __call__(self, batch: Batch) -> None:
-        """Hand the events over."""
-        waits = []
+        """Hand the events over; waits only where far too many marks of one camera wait already."""
         for envelope in batch.envelopes:
             lane = self._lanes.lane(envelope.key, batch.partition)
             if isinstance(envelope.event, StreamOpened | StreamInterrupted | StreamClosed):
-                waits.append(lane.ask(envelope))
+                await lane.until_roomy()
+                self._expect(lane, envelope, batch.partition)
             lane.offer(envelope)
-        if waits:
-            await asyncio.wait(waits)
+
+    def unfinished(self, partition: Partition) -> int | None:
+        """The offset of the oldest mark that was not said on yet."""
+        return min(self._unsaid.get(partition, ()), default=None)
+
+    def _expect(self, lane: Lane, envelope: Envelope, partition: Partition) -> None:
+        unsaid = self._unsaid.setdefault(partition, set())
+        unsaid.add(envelope.offset)
+        lane.ask(envelope).add_done_callback(lambda _: unsaid.discard(envelope.offset))
 
     async def assigned(self, partition: Partition) -> None:
         """Begin anew with the partition's cameras: each is looked at in full first."""
         self._lanes.drop(partition)
+        self._unsaid.pop(partition, None)
 
     async def revoked(self, partition: Partition) -> None:
-        """Say what is being looked at, then forget the partition's cameras."""
+        """Say what is being looked at, then forget the partition's cameras; what stays unsaid is not committed."""
         await self._lanes.finish(partition)
         for camera in self._lanes.drop(partition):
             self._rings.drop(camera)

@@ -10,7 +10,7 @@ import structlog
 
 from schemas.events.detections_made import DetectionsMade
 from schemas.events.frame_captured import FrameCaptured
-from services.inference.admission import Slot
+from services.inference.admission import MOST, Slot
 from services.inference.backends.port import DetectorFailed
 from services.inference.look import Look
 from shared.errors import Invalid
@@ -59,6 +59,11 @@ class Lane:
     def ask(self, envelope: Envelope) -> asyncio.Future[None]:
         """Be told when this event was said on, or was found not to be passed on."""
         return self._asked.setdefault(envelope.id, asyncio.get_running_loop().create_future())
+
+    async def until_roomy(self) -> None:
+        """Wait while so many asked for events wait that something must be wrong."""
+        while len(self._asked) >= MOST:
+            await asyncio.wait(self._asked.values(), return_when=asyncio.FIRST_COMPLETED)
 
     def settle(self, envelope: Envelope) -> None:
         """Tell whoever asked."""

@@ -67,7 +67,13 @@ def _subscriptions(
     frames: FrameHandler, plans: PlanHandler, snapshots: SnapshotHandler
 ) -> list[Subscription]:
     return [
-        Subscription(topics=(topics.FRAMES,), group=GROUP, handler=frames, owner=frames),
+        Subscription(
+            topics=(topics.FRAMES,),
+            group=GROUP,
+            handler=frames,
+            owner=frames,
+            unfinished=frames.unfinished,
+        ),
         Subscription(topics=(topics.PLANS,), group=f"{GROUP}-plans", kind="table", handler=plans),
         Subscription(
             topics=(topics.INCIDENTS,), group=f"{GROUP}-snapshots", kind="tail", handler=snapshots

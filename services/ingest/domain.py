@@ -1,11 +1,13 @@
-"""Decisions of ingest as pure functions: when to try again, what the state is called, capture times and heartbeats."""
+"""Decisions of ingest, pure: when to try again, states' names, capture times, heartbeats, and who reads which camera."""
 
 from __future__ import annotations
 
+from collections import Counter
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from schemas.events.camera_configured import CameraConfigured
 
@@ -112,3 +114,36 @@ def reopens(before: CameraConfigured, after: CameraConfigured) -> bool:
 def adjusts(before: CameraConfigured, after: CameraConfigured) -> bool:
     """Whether a changed document means something to the reader that goes on reading."""
     return (before.masks, before.detect.rate) != (after.masks, after.detect.rate)
+
+
+class Member(NamedTuple):
+    """An ingest process that shares the cameras. `room`: cameras it may hold, None: any number."""
+
+    name: str
+    room: int | None = None
+
+
+def assign(cameras: Collection[str], members: Collection[Member]) -> Mapping[str, str]:
+    """The preferred owner of each camera; a camera that nobody has room for is missing.
+
+    Rendezvous hashing (Thaler and Ravishankar 1998): each camera goes to the member that weighs most for it, so that
+    a member that comes or goes moves its own share only. Where there is little room the heaviest pairs go first;
+    that is the one stable matching, whatever the order of the arguments.
+    """
+    weighed = sorted(
+        ((weight(one.name, camera), camera, one) for camera in cameras for one in members),
+        reverse=True,
+    )
+    owners: dict[str, str] = {}
+    given: Counter[str] = Counter()
+    for _, camera, one in weighed:
+        if camera not in owners and (one.room is None or given[one.name] < one.room):
+            owners[camera] = one.name
+            given[one.name] += 1
+    return owners
+
+
+def weight(member: str, camera: str) -> int:
+    """How much a member wants a camera: the same number in every process, and evenly spread."""
+    digest = blake2b(f"{member}\0{camera}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

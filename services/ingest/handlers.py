@@ -15,7 +15,7 @@ from shared.errors import Transient, Unavailable
 from shared.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from services.ingest.store import Mark
     from services.ingest.streams import Studio
@@ -52,13 +52,22 @@ class Cameras:
         """How far all open streams have come."""
         return [mark for stream in self._streams.values() if (mark := stream.mark)]
 
+    def last_marks(self) -> Sequence[Mark]:
+        """How far the streams had come when they were stopped."""
+        return [mark for stream in self._streams.values() if (mark := stream.last_mark)]
+
+    def configured(self) -> Mapping[str, bool]:
+        """Every camera, and whether it is to be read."""
+        return {name: stream.document.enabled for name, stream in self._streams.items()}
+
     def stream(self, camera: str) -> Stream | None:
         """The stream of a camera, where this process has one."""
         return self._streams.get(camera)
 
     async def check(self) -> Health:
-        """The states of all cameras; for `/health`."""
-        states = {name: stream.state for name, stream in sorted(self._streams.items())}
+        """The states of all cameras that this process holds; for `/health`."""
+        held = sorted((name, one) for name, one in self._streams.items() if one.held)
+        states = {name: stream.state for name, stream in held}
         unwell = [name for name, state in states.items() if state in UNWELL]
         return Health(
             status="degraded" if unwell else "healthy",
@@ -104,21 +113,18 @@ class Cameras:
     async def _bring_in_line(self, document: CameraConfigured, studio: Studio) -> None:
         stream = self._streams.get(document.camera)
         if stream is None:
-            await self._start(document, studio)
+            self._start(document, studio)
             return
         before, stream.document = stream.document, document
         if reopens(before, document):
             why = "the camera was changed" if document.enabled else "the camera was switched off"
             await self._close(document.camera, studio, why)
-            await self._start(document, studio)
+            self._start(document, studio)
         elif adjusts(before, document):
             stream.follow(document)
 
-    async def _start(self, document: CameraConfigured, studio: Studio) -> None:
+    def _start(self, document: CameraConfigured, studio: Studio) -> None:
         stream = self._streams[document.camera] = Stream(document, studio)
-        if not document.enabled:
-            await stream.become("disabled")
-            return
         self._run(stream)
 
     def _run(self, stream: Stream) -> None:
@@ -143,6 +149,6 @@ class Cameras:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        stream = self._streams.pop(camera)
-        await stream.close(reason)
+        await self._streams[camera].close(reason)
+        del self._streams[camera]
         studio.hosts.forget(camera)

@@ -1,8 +1,8 @@
-"""Ingest's table: what is known of each camera's stream, so that a restart goes on truthfully."""
+"""Ingest's tables: what is known of each camera's stream, so that a restart goes on truthfully, and who shares them."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, String, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, String, Table, Text
 
 from shared.db.base import new_metadata
 
@@ -19,4 +19,13 @@ streams = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("name", String(64), primary_key=True),  # VANTAGE_INSTANCE of an ingest process
+    Column("life", String(32), nullable=False),  # of this start: another one is another process
+    Column("beat", BigInteger, nullable=False),  # grows while it lives
+    Column("room", Integer, nullable=True),  # cameras that it may hold; null: any number
 )

@@ -32,8 +32,8 @@ async def start(platform: ServicePlatform, settings: IngestSettings) -> AsyncIte
     studio = _studio(platform, settings, cameras)
 
     async def drain() -> None:
-        await studio.leases.turn(renew=False)
         await cameras.stop()
+        await studio.leases.leave(cameras.last_marks())
 
     table = Subscription(
         topics=(topics.CAMERAS,), group="ingest-cameras", kind="table", handler=cameras
@@ -47,7 +47,7 @@ async def start(platform: ServicePlatform, settings: IngestSettings) -> AsyncIte
                 "figures": partial(cameras.tell, studio),
                 "leases": studio.leases.keep,
             },
-            checks={"cameras": cameras.check},
+            checks={"cameras": cameras.check, "leases": studio.leases.check},
             drain=drain,
         )
     finally:
@@ -60,7 +60,9 @@ def _studio(platform: ServicePlatform, settings: IngestSettings, cameras: Camera
     return Studio(
         hosts=Hosts(per_process=settings.cameras_per_reader, memory_mb=settings.reader_memory),
         orders=Orders(platform.egress, platform.secrets, settings),
-        leases=CameraLeases(database, clock, platform.instance, settings.lease, cameras.marks),
+        leases=CameraLeases(
+            database, clock, platform.instance, settings.lease, cameras, room=settings.max_cameras
+        ),
         database=database,
         publisher=platform.publisher,
         clock=clock,

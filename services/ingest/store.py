@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, select, update
+import msgspec
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import Insert
 
-from services.ingest.models import streams
+from services.ingest.models import members, streams
+from services.ingest.roster import Row
 from shared.db.base import LEASES
+from shared.db.leases import Lease, fence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shared.db.engine import Reader, Transaction
 
@@ -60,8 +63,13 @@ async def begin(tx: Transaction, stream: Stream) -> int:
     return int((await tx.execute(raised, stream._asdict())).scalar_one())
 
 
-async def finish(tx: Transaction, camera: str, state: str, last_at: int) -> None:
-    """The stream ended by itself (`ended`), or was closed (`closed`), at this event time."""
+async def finish(tx: Transaction, lease: Lease, camera: str, state: str, last_at: int) -> None:
+    """The stream ended by itself (`ended`), or was closed (`closed`), at this event time.
+
+    Raises:
+        LeaseLost: another process speaks for the camera now.
+    """
+    await fence(tx, lease)
     values = {"state": state, "last_at": last_at}
     await tx.execute(update(streams).where(streams.c.camera == camera).values(values))
 
@@ -84,11 +92,94 @@ async def note(tx: Transaction, marks: Sequence[Mark]) -> None:
     )
 
 
-async def renew(tx: Transaction, owner: str, names: Sequence[str], until: int) -> Mapping[str, int]:
-    """Hold these leases until then, all in one go; returns the generations that are the owner's."""
-    if not names:
-        return {}
-    ours = (LEASES.c.owner == owner, LEASES.c.name.in_(names))
-    await tx.execute(update(LEASES).where(*ours).values(expires_at=until))
-    found = await tx.execute(select(LEASES.c.name, LEASES.c.generation).where(*ours))
-    return {row.name: int(row.generation) for row in found}
+async def renew(tx: Transaction, owner: str, names: Sequence[str], until: int) -> None:
+    """Hold these leases until then, all in one go; those of another owner stay as they are."""
+    if names:
+        ours = (LEASES.c.owner == owner, LEASES.c.name.in_(names))
+        await tx.execute(update(LEASES).where(*ours).values(expires_at=until))
+
+
+async def holders(reader: Reader) -> Mapping[str, Lease]:
+    """The lease of every camera that ever had one, by camera; `expires_at` 0: it was given back."""
+    found = await reader.execute(
+        select(LEASES).where(LEASES.c.name.startswith(LEASE_PREFIX, autoescape=True))
+    )
+    leases = (
+        Lease(name=row.name, owner=row.owner, generation=row.generation, expires_at=row.expires_at)
+        for row in found
+    )
+    return {lease.name.removeprefix(LEASE_PREFIX): lease for lease in leases}
+
+
+async def take(tx: Transaction, lease: Lease, seen: Lease | None) -> Lease | None:
+    """Take a camera's lease; None where somebody else did since it was `seen`. Its generation grows by one."""
+    statement = Insert(LEASES)
+    given, stored = statement.excluded, LEASES.c
+    as_seen = or_(stored.owner == given.owner, stored.expires_at == 0)
+    if seen is not None:
+        as_seen = or_(
+            as_seen, and_(stored.owner == seen.owner, stored.generation == seen.generation)
+        )
+    taking = statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={
+            "owner": given.owner,
+            "generation": stored.generation + 1,
+            "expires_at": given.expires_at,
+        },
+        where=as_seen,
+    ).returning(stored.generation)
+    values = {
+        "name": lease.name,
+        "owner": lease.owner,
+        "generation": lease.generation,
+        "expires_at": lease.expires_at,
+    }
+    generation = (await tx.execute(taking, values)).scalar_one_or_none()
+    return None if generation is None else msgspec.structs.replace(lease, generation=generation)
+
+
+async def release(tx: Transaction, leases: Iterable[Lease]) -> None:
+    """Give leases back; nothing happens to those that were lost already."""
+    for lease in leases:
+        mine = (LEASES.c.name == lease.name, LEASES.c.generation == lease.generation)
+        await tx.execute(
+            update(LEASES).where(*mine, LEASES.c.owner == lease.owner).values(expires_at=0)
+        )
+
+
+async def roll(reader: Reader) -> Sequence[Row]:
+    """The processes that share the cameras."""
+    return [Row(*row) for row in await reader.execute(select(members).order_by(members.c.name))]
+
+
+async def enroll(tx: Transaction, row: Row) -> None:
+    """Join, in place of a former process of this name."""
+    statement = Insert(members)
+    joining = statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={name: statement.excluded[name] for name in ("life", "beat", "room")},
+    )
+    await tx.execute(joining, row._asdict())
+
+
+async def beat(tx: Transaction, row: Row) -> None:
+    """Show that this process lives; nothing happens where another one has taken its name."""
+    await tx.execute(
+        update(members)
+        .where(members.c.name == row.name, members.c.life == row.life)
+        .values(beat=members.c.beat + 1)
+    )
+
+
+async def strike(tx: Transaction, rows: Iterable[Row]) -> None:
+    """Take members off the roll: as they were seen, not one that has come back since."""
+    for row in rows:
+        seen = (members.c.life == row.life, members.c.beat == row.beat)
+        await tx.execute(delete(members).where(members.c.name == row.name, *seen))
+
+
+async def resign(tx: Transaction, row: Row) -> None:
+    """Leave the roll; a newer process of the same name stays on it."""
+    mine = (members.c.name == row.name, members.c.life == row.life)
+    await tx.execute(delete(members).where(*mine))

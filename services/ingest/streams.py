@@ -66,7 +66,7 @@ class Studio:
 
 
 class Stream:
-    """The stream of one camera. `run` until its film ends; `close` when the camera is removed or switched off."""
+    """The stream of one camera. `run` until cancelled; `close` when the camera is removed or changed."""
 
     def __init__(self, document: CameraConfigured, studio: Studio) -> None:
         self.camera = document.camera
@@ -92,6 +92,19 @@ class Stream:
             return None
         return store.Mark(self.camera, self._epoch.lease, self._epoch.last_at, self._epoch.position)
 
+    @property
+    def last_mark(self) -> store.Mark | None:
+        """How far the stream came before it was stopped; None where it was never open under our lease."""
+        past = self._past
+        if past is None or self._lease is None or past.lease != self._lease.generation:
+            return None
+        return store.Mark(self.camera, past.lease, past.last_at, past.position)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process reads the camera, or says why it does not."""
+        return self._lease is not None
+
     def follow(self, document: CameraConfigured) -> None:
         """Use a changed document that needs no other connection."""
         self.document = document
@@ -107,41 +120,56 @@ class Stream:
         return self._status(self._epoch.rate(seconds))
 
     async def run(self) -> None:
-        """Keep the camera read until its film ends."""
+        """Whenever the camera's lease is ours, keep it read; hand it over when another process should."""
+        leases = self._studio.leases
         while True:
-            self._lease = lease = await self._studio.leases.take(self.camera)
+            self._lease = lease = await leases.take(self.camera)
             reading = asyncio.create_task(self._keep_reading(lease))
-            lost = asyncio.create_task(self._studio.leases.until_lost(lease))
+            over = asyncio.create_task(leases.until_over(self.camera))
             try:
-                await asyncio.wait({reading, lost}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
                 if reading.done():
-                    return await reading
+                    await reading
+                    await over  # a film that has ended stays ours
             finally:
-                await _cancelled(reading, lost)
+                await _cancelled(reading, over)
                 self._leave()
+            await self._step_down(lease)
 
     async def close(self, reason: str) -> None:
         """Say that the stream is over and give the lease back; `run` must have been cancelled before."""
-        if self._lease is None:
+        lease = self._lease
+        if lease is None:
             return
         if self._number and self.state != "ended":
-            await self._says.closed(
-                self._number, self._lease.generation, at=self._last_at, reason=reason
-            )
-        async with self._studio.database.transaction() as tx:
-            await store.finish(tx, self.camera, "closed", self._last_at)
-        await self._studio.leases.release(self._lease)
+            await self._says.closed(self._number, lease.generation, at=self._last_at, reason=reason)
+        with contextlib.suppress(LeaseLost):
+            async with self._studio.database.transaction() as tx:
+                await store.finish(tx, lease, self.camera, "closed", self._last_at)
+        self._lease = None
+        await self._studio.leases.release(self.camera, lease)
 
-    async def become(self, state: State, reason: str = "") -> None:
-        """Show a state, where it is another one than before."""
-        if self._shown and (state, reason) == (self.state, self.reason):
+    async def _step_down(self, lease: Lease) -> None:
+        """Nothing is said: whoever reads next says how long it took."""
+        mark, self._lease, self._past = self.last_mark, None, None
+        self._attempts, self._shown, self.state = Attempts(), False, "connecting"
+        await self._studio.leases.release(self.camera, lease, mark)
+
+    async def _become(self, state: State, reason: str = "") -> None:
+        """Show a state, where it is another one than before, and as long as we speak for the camera."""
+        lease = self._lease
+        if lease is None or (self._shown and (state, reason) == (self.state, self.reason)):
             return
         self.state, self.reason = state, reason
-        async with self._studio.database.transaction() as tx:
-            await tx.add([self._status()])
-        self._shown = True
+        with contextlib.suppress(LeaseLost):
+            async with self._studio.database.transaction() as tx:
+                await fence(tx, lease)
+                await tx.add([self._status()])
+            self._shown = True
 
     async def _keep_reading(self, lease: Lease) -> None:
+        if not self.document.enabled:
+            return await self._become("disabled")
         start = await self._take_over(lease)
         while start is not None:
             number = self._number
@@ -161,7 +189,10 @@ class Stream:
             return 0
         self._number, self._last_at = before.epoch, before.last_at
         if before.state == "open":
-            await self._say_interrupted(lease, "ingest was restarted")
+            former = self._studio.leases.former(self.camera)
+            ours = former in ("", lease.owner)
+            why = "ingest was restarted" if ours else f"ingest process {former} left the camera"
+            await self._say_interrupted(lease, why)
         if before.url != self.document.url or before.state == "closed":
             return 0
         if before.state == "ended":
@@ -173,7 +204,7 @@ class Stream:
         """One connection, from beginning to end; None where the film is over."""
         try:
             if not self._attempts.failed:
-                await self.become("connecting")
+                await self._become("connecting")
             order = await self._studio.orders.order(self.document, start)
             self._session = self._studio.hosts.open(self.camera, order)
             trouble = await self._watch(self._session, lease)
@@ -230,7 +261,7 @@ class Stream:
             self._number = await store.begin(tx, row)
         self._epoch = Epoch(row, self._number, opened, session)
         await self._says.opened(self._epoch)
-        await self.become("online")
+        await self._become("online")
 
     def _leave(self) -> int | None:
         """Hang up; how long the epoch stood, in microseconds, or None where none was open."""
@@ -254,9 +285,10 @@ class Stream:
         """The film is over. Said again after a restart: the first time may have been lost with the process."""
         reason = "it has been played to its end"
         await self._says.closed(self._number, lease.generation, at=self._last_at, reason=reason)
-        async with self._studio.database.transaction() as tx:
-            await store.finish(tx, self.camera, "ended", self._last_at)
-        await self.become("ended", reason)
+        with contextlib.suppress(LeaseLost):
+            async with self._studio.database.transaction() as tx:
+                await store.finish(tx, lease, self.camera, "ended", self._last_at)
+        await self._become("ended", reason)
 
     async def _consider(self, trouble: Trouble) -> float:
         """Count a failure, show it, and say how many seconds to wait."""
@@ -272,7 +304,7 @@ class Stream:
             again_in_s=round(verdict.delay_s, 1),
         )
         with contextlib.suppress(Unavailable):
-            await self.become(verdict.state, trouble.reason)
+            await self._become(verdict.state, trouble.reason)
         return verdict.delay_s
 
     def _status(self, fps: float = 0.0) -> Envelope:

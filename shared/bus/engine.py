@@ -342,23 +342,23 @@ class Engine:
     async def _commit(self, lanes: Iterable[Lane]) -> None:
         ours = lanes if self._sub.kind == "group" else ()
         async with self._committing:
-            ahead = {lane.partition: lane for lane in ours if lane.done > lane.committed}
-            offsets = {partition: lane.done for partition, lane in ahead.items()}
-            if not offsets:
+            settled = [(lane, lane.settled(self._sub.unfinished)) for lane in ours]
+            ahead = [(lane, offset) for lane, offset in settled if offset > lane.committed]
+            if not ahead:
                 return
             try:
-                await self._reader.commit(offsets)
+                await self._reader.commit({lane.partition: offset for lane, offset in ahead})
             except CommitRefused as refusal:
                 # Another member has them now; whatever we did since its start, ids or positions tell it.
                 log.warning("commit_refused", group=self._sub.group, reason=str(refusal))
-                for lane in ahead.values():
+                for lane, _ in ahead:
                     lane.close()
             except Transient as error:
                 log.warning("commit_failed", group=self._sub.group, reason=str(error))
                 self._finished.set()
             else:
-                for partition, lane in ahead.items():
-                    lane.committed = offsets[partition]
+                for lane, offset in ahead:
+                    lane.committed = offset
 
     async def _watch(self) -> None:
         while True:
@@ -375,7 +375,8 @@ class Engine:
 
     def _measure(self, ends: Offsets, positions: Offsets, quiet: Offsets) -> None:
         for partition, lane in self._lanes.items():
-            if lane.skip_to(positions.get(partition, -1), quiet.get(partition)):
+            skipped = lane.skip_to(positions.get(partition, -1), quiet.get(partition))
+            if skipped or lane.done > lane.committed:
                 self._finished.set()
             self._progress.look(lane, ends.get(partition, 0), self._clock.monotonic())
             self._observe.lag(self._sub.group, partition.topic, partition.number, lane.lag)

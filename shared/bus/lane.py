@@ -10,7 +10,7 @@ import msgspec
 from schemas.cloudevents import Undecodable, decode
 from schemas.event import Envelope
 from shared.bus.dead_letters import Failure
-from shared.bus.port import Batch, Partition, Record
+from shared.bus.port import Batch, Partition, Record, Unfinished
 from shared.bus.retry import Backoff
 
 
@@ -101,6 +101,11 @@ class Lane:
         self.done = next_offset
         self.backoff.reset()
         self._failures = {o: f for o, f in self._failures.items() if o >= next_offset}
+
+    def settled(self, unfinished: Unfinished | None) -> int:
+        """The offset that may be committed: all below it has had its effect."""
+        first = unfinished(self.partition) if unfinished is not None else None
+        return self.done if first is None else min(self.done, first)
 
     def skip_to(self, position: int, turn: int | None) -> bool:
         """Nothing is kept between the last record and `position`, if the lane was idle since `turn`."""

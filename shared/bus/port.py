@@ -176,6 +176,9 @@ Handler = Callable[[Batch], Awaitable[None]]
 Must be idempotent: after a crash the same envelopes come again with the same ids.
 """
 
+Unfinished = Callable[[Partition], int | None]
+"""The lowest offset of a partition whose effect is still under way though its batch has returned; None: there is none."""
+
 
 class Positions(Protocol):
     """Stored positions of stateful stages; `shared.db.checkpoints` implements it in the stage's own database."""
@@ -211,6 +214,8 @@ class Subscription:
     `handler` gets batches of one partition; different partitions run concurrently, one partition never does.
     `each`: hand over one envelope at a time (a batch of one), so that a bad one stands alone from the start.
     A batch handler that raises is called again record by record to find the bad one.
+    `unfinished`: a handler that returns before all is done says so here; nothing from there on is committed, and it
+    must bound by itself what is under way.
     `positions`: a stateful stage; where nothing is stored yet a partition is read from its oldest record.
     """
 
@@ -220,6 +225,7 @@ class Subscription:
     kind: Kind = "group"
     positions: Positions | None = None
     owner: Owner | None = None
+    unfinished: Unfinished | None = None
     each: bool = False
     max_batch: int = 200
     options: Mapping[str, float] = field(

@@ -54,6 +54,29 @@ async def test_a_restart_goes_on_after_the_finished_prefix(open_log: OpenLog) ->
     assert sorted(second.ids) == expected(KEYS, range(10, 12))
 
 
+async def test_what_is_still_under_way_is_not_committed_and_comes_again(open_log: OpenLog) -> None:
+    topic, first, second = make_topic(partitions=1), Seen(), Seen()
+    held: list[int] = [3]
+
+    def unfinished(_: Partition) -> int | None:
+        return min(held, default=None)
+
+    async with open_log([topic]) as log:
+        await log.append(facts(topic, ["gate"], range(6)))
+        async with running(make_engine(log, subscribe(topic, first, unfinished=unfinished))):
+            await until(lambda: len(first.ids) == 6)
+        async with running(make_engine(log, subscribe(topic, second, unfinished=unfinished))):
+            await until(lambda: second.of("gate") == [3, 4, 5])
+            held.clear()
+            await log.append(facts(topic, ["gate"], [6]))
+            await until(lambda: second.of("gate") == [3, 4, 5, 6])
+        third = Seen()
+        await log.append(facts(topic, ["gate"], [7]))
+        async with running(make_engine(log, subscribe(topic, third))):
+            await until(lambda: third.ids)
+    assert third.of("gate") == [7]
+
+
 async def test_a_slow_partition_holds_up_no_other(open_log: OpenLog) -> None:
     topic, opened = make_topic(), asyncio.Event()
     slow = partition_of("gate", 3)

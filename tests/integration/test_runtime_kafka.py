@@ -63,7 +63,7 @@ def test_a_camera_told_to_one_process_is_known_to_another(
         assert made.status_code == 201, made.text
         until(lambda: fits(owner, rule))
     same = once(tmp_path / "data", "run", "vms", "--port", "0", VANTAGE_BUS_URL=kafka_broker.url)
-    assert (same.returncode, "already running" in same.stderr) == (2, True)
+    assert (same.returncode, "VANTAGE_INSTANCE" in same.stderr) == (2, True)
 
 
 def fits(owner: httpx.Client, rule: dict[str, object]) -> bool:

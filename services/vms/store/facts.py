@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import case, func, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import Insert
 
 from services.vms.models import (
@@ -146,9 +146,12 @@ def _newest_status() -> Insert:
     values["state_since"] = case(
         (given.state == stored.state, stored.state_since), else_=given.state_since
     )
-    return statement.on_conflict_do_update(
-        index_elements=["camera"], set_=values, where=stored.changed_at <= given.changed_at
+    # Clocks of hosts may differ: of two holders of a camera's lease the later one is right, whatever time it is there.
+    newer = or_(
+        given.lease > stored.lease,
+        and_(given.lease == stored.lease, given.changed_at >= stored.changed_at),
     )
+    return statement.on_conflict_do_update(index_elements=["camera"], set_=values, where=newer)
 
 
 def _incident(event: IncidentOpened, now: int) -> Row:

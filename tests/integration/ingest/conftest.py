@@ -171,8 +171,14 @@ async def running(
     *,
     instance: str = "one",
     nets: Sequence[Network] = LOOPBACK,
+    room: int | None = None,
+    leaves: bool = True,
+    lease: float = FAST.lease,
 ) -> AsyncIterator[Ingest]:
-    """A running ingest on the database in `folder`; entered again it is a restart."""
+    """A running ingest on the database in `folder`; entered again it is a restart.
+
+    leaves: at the end it gives its leases back, as after SIGTERM; else it just stops, as if it were killed.
+    """
     cameras, said = Cameras(), Said()
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
@@ -184,7 +190,7 @@ async def running(
             )
         )
         orders = Orders(Egress(camera_nets=nets), BOX, FAST)
-        one = studio(database, orders, cameras, said, instance)
+        one = studio(database, orders, cameras, said, instance=instance, room=room, lease=lease)
         stack.push_async_callback(one.hosts.close)
         jobs = [asyncio.create_task(cameras.follow(one)), asyncio.create_task(one.leases.keep())]
         try:
@@ -194,17 +200,26 @@ async def running(
             for job in jobs:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
+            if leaves:
+                await one.leases.leave(cameras.last_marks())
 
 
 def studio(
-    database: Database, orders: Orders, cameras: Cameras, said: Said, instance: str
+    database: Database,
+    orders: Orders,
+    cameras: Cameras,
+    said: Said,
+    *,
+    instance: str = "one",
+    room: int | None = None,
+    lease: float = FAST.lease,
 ) -> Studio:
     """What all streams of this ingest share."""
     clock = SystemClock()
     return Studio(
         hosts=Hosts(per_process=4, memory_mb=4096, silent_s=3),
         orders=orders,
-        leases=CameraLeases(database, clock, instance, FAST.lease, cameras.marks),
+        leases=CameraLeases(database, clock, instance, lease, cameras, room=room),
         database=database,
         publisher=said,
         clock=clock,

@@ -183,7 +183,7 @@ async def test_a_removed_camera_says_that_it_is_closed(ingest: Ingest) -> None:
     await ingest.remove("yard")
     await ingest.said.until(lambda: ingest.said.of(StreamClosed))
     assert ingest.said.of(StreamClosed)[0].reason == "the camera was removed"
-    assert ingest.state() == ""
+    await ingest.said.until(lambda: not ingest.state())
 
 
 async def test_the_event_loop_is_never_held_up(ingest: Ingest, loop_guard: BlockBuster) -> None:

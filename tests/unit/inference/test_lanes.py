@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pytest
 
 from schemas.event import Envelope
 from schemas.events.detections_made import Detection, DetectionsMade
+from services.inference.admission import MOST
 from services.inference.backends.port import Detector, DetectorFailed, Frame, Model
 from services.inference.handlers import FrameHandler, SnapshotHandler
 from services.inference.lanes import STARVED, Lanes
@@ -249,28 +251,80 @@ async def test_a_broken_picture_harms_none_that_shares_its_call() -> None:
         assert detector.calls == [1, 1]
 
 
-async def test_a_batch_with_a_mark_is_finished_when_the_mark_was_said() -> None:
+async def test_nothing_after_a_mark_is_committed_until_the_mark_was_said() -> None:
     detector = Held(open=False)
     async with service({"": detector}) as subject:
-        quick = subject.tell(frame(1, size=SMALL), alive(1))
-        await asyncio.wait_for(quick, 10)
-        ending = subject.tell(closed())
+        await subject.hear(at(4, frame(1, size=SMALL)), at(5, alive(1)))
+        assert subject.handler.unfinished(ZERO) is None
+        await subject.hear(at(6, closed()), at(7, opened(epoch=2)))
+        await subject.hear(at(8, closed(epoch=2)), partition=Partition("frames", 1))
         await asyncio.sleep(0.05)
-        assert not ending.done()
+        assert subject.handler.unfinished(ZERO) == 6
         detector.gate.set()
-        await asyncio.wait_for(ending, 10)
+        await wait_for(lambda: subject.handler.unfinished(ZERO) is None)
         kinds = [type(each.event).__name__ for each in subject.said.envelopes]
-        assert kinds == ["DetectionsMade", "StreamAlive", "StreamClosed"]
-        await asyncio.wait_for(subject.hear(closed()), 10)
-        assert len(subject.said.envelopes) == 3
+        assert kinds[:3] == ["DetectionsMade", "StreamAlive", "StreamClosed"]
+        await subject.hear(at(6, closed()))
+        await wait_for(lambda: subject.handler.unfinished(ZERO) is None)
+        assert sum(type(e.event).__name__ == "StreamClosed" for e in subject.said.envelopes) == 2
+
+
+async def test_a_mark_of_a_slow_camera_delays_no_other_of_its_partition() -> None:
+    slow = Held(open=False)
+    async with service({"": Held(), "slow": slow}) as subject:
+        await subject.hear(at(0, frame(1, camera="slow", size=SMALL)))
+        await wait_for(lambda: len(slow.calls) == 1)
+        for number in range(1, 11):
+            marks = (closed(camera="slow", epoch=number), opened(camera="slow", epoch=number + 1))
+            events = (*marks, frame(number, size=SMALL))
+            offsets = range(3 * number, 3 * number + 3)
+            await asyncio.wait_for(subject.hear(*map(at, offsets, events)), 10)
+            await subject.said.count(number)
+        assert len(subject.said.detections()) == 10
+        assert subject.handler.unfinished(ZERO) == 3
+        slow.gate.set()
+        await wait_for(lambda: subject.handler.unfinished(ZERO) is None)
+
+
+async def test_marks_that_pile_up_make_the_log_wait() -> None:
+    slow = Held(open=False)
+    async with service({"": slow}) as subject:
+        await subject.hear(at(0, frame(1, size=SMALL)))
+        await wait_for(lambda: len(slow.calls) == 1)
+        marks = [at(1 + epoch, opened(epoch=2 + epoch)) for epoch in range(MOST + 1)]
+        telling = subject.tell(*marks)
+        await asyncio.sleep(0.05)
+        assert not telling.done()
+        slow.gate.set()
+        await asyncio.wait_for(telling, 10)
+        await wait_for(lambda: subject.handler.unfinished(ZERO) is None)
+
+
+async def test_a_mark_that_a_drain_cannot_say_stays_uncommitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.inference.lanes.FLUSH_S", 0.1)
+    detector = Held(open=False)
+    async with service({"": detector}) as subject:
+        await subject.hear(at(0, frame(1, size=SMALL)), at(1, closed()))
+        await asyncio.wait_for(subject.handler.revoked(ZERO), 10)
+        assert subject.handler.unfinished(ZERO) == 1
+        await subject.handler.assigned(ZERO)
+        assert subject.handler.unfinished(ZERO) is None
+        detector.gate.set()
+
+
+def at(offset: int, envelope: Envelope) -> Envelope:
+    return msgspec.structs.replace(envelope, offset=offset)
 
 
 async def test_what_the_log_refuses_is_said_again_in_order() -> None:
     async with service({"": Held()}) as subject:
         subject.said.refuse = 2
-        await asyncio.wait_for(subject.hear(opened()), 10)
+        await subject.hear(opened())
         await subject.hear(frame(1, size=SMALL))
-        await asyncio.wait_for(subject.hear(closed()), 10)
+        await subject.hear(closed())
+        await subject.said.count(3)
         kinds = [type(each.event).__name__ for each in subject.said.envelopes]
         assert kinds == ["StreamOpened", "DetectionsMade", "StreamClosed"]
 

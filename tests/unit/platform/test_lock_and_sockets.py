@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.client import door
 from shared.errors import Setup
 from shared.runtime.lock import lock_folder
-from shared.runtime.server import Sockets, bind, check_bind
+from shared.runtime.server import Sockets, bind, check_bind, socket_name
 from shared.settings import PlatformSettings
 from tests.engines import processes
 
@@ -33,12 +34,49 @@ def test_without_embedded_adapters_each_service_runs_once(tmp_path: Path) -> Non
         with lock_folder(tmp_path, ["notifier"], alone=False):
             pass
         with (
-            pytest.raises(Setup, match="already running"),
+            pytest.raises(Setup, match=r"vms is already running as 'main'.*VANTAGE_INSTANCE"),
             lock_folder(tmp_path, ["notifier", "vms"], alone=False),
         ):
             pass
+        with lock_folder(tmp_path, ["notifier", "vms"], alone=False, instance="two"):
+            pass
         with pytest.raises(Setup), lock_folder(tmp_path, [], alone=True):
             pass
+
+
+def test_an_embedded_server_is_alone_whatever_its_name(tmp_path: Path) -> None:
+    with (
+        lock_folder(tmp_path, ["vms"], alone=True),
+        pytest.raises(Setup, match="VANTAGE_DATA_DIR"),
+        lock_folder(tmp_path, ["vms"], alone=True, instance="two"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("services", "instance", "name"),
+    [
+        (("gateway", "vms"), "main", "api"),
+        (("vms", "gateway"), "two", "api.two"),
+        (("ingest",), "main", "ingest"),
+        (("ingest", "inference"), "two", "ingest.two"),
+    ],
+)
+def test_each_instance_has_a_socket_of_its_own(
+    services: tuple[str, ...], instance: str, name: str
+) -> None:
+    assert socket_name(services, instance) == name
+
+
+def test_commands_find_a_gateway_of_any_name(tmp_path: Path) -> None:
+    assert door(tmp_path) is None
+    sockets = Sockets(settings(tmp_path), 8000, "api.two")
+    sockets.path.parent.mkdir()
+    (tmp_path / "run" / "api.sock").touch()  # left by one that was killed
+    with sockets.bind_unix() as bound:
+        bound.listen()
+        assert door(tmp_path / "run") == sockets.path
+    sockets.close()
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_the_remedy(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.store import Store
 from services.gateway.table import Table
 from services.gateway.throttle import Throttle
-from shared.errors import Invalid, Setup
+from shared.errors import Invalid, Setup, Transient
 from shared.security.scopes import ROLES
 from shared.security.tokens import Grant, Issuer
 from shared.service import Running, Service
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from shared.platform import ServicePlatform
 
 SWEEP_S = 3600.0
+COUNT_S = 15.0
 OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["admin"], lifetime=60)
 
 
@@ -71,8 +72,15 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
                 await asyncio.to_thread(keys.rotate)
             await asyncio.sleep(SWEEP_S)
 
+    async def count() -> None:
+        while True:
+            with suppress(Transient):
+                platform.metrics.active_sessions.set(await sessions.count())
+            await asyncio.sleep(COUNT_S)
+
     async with _elsewhere(table, settings, issuer) as elsewhere:
-        yield replace(elsewhere, router=router, jobs={"sweep": sweep, **elsewhere.jobs})
+        jobs = {"sweep": sweep, "count": count, **elsewhere.jobs}
+        yield replace(elsewhere, router=router, jobs=jobs)
 
 
 @asynccontextmanager

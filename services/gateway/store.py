@@ -121,6 +121,19 @@ class Store:
         )
         return [str(row.id) for row in rows]
 
+    async def count_live(self, reader: Reader, *, begun_after: int, used_after: int) -> int:
+        """How many sessions were not revoked, began after one moment and were used after another."""
+        found = await reader.execute(
+            select(func.count())
+            .select_from(sessions)
+            .where(
+                sessions.c.revoked_at.is_(None),
+                sessions.c.created_at > begun_after,
+                sessions.c.rotated_at > used_after,
+            )
+        )
+        return int(found.scalar_one())
+
     async def revoked_since(self, reader: Reader, since: int) -> list[str]:
         """Ids of sessions revoked after this moment."""
         rows = await reader.execute(select(sessions.c.id).where(sessions.c.revoked_at > since))

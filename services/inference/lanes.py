@@ -19,7 +19,7 @@ from shared.service import Health
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from schemas.event import Envelope
+    from schemas.event import Envelope, Event
     from schemas.events.detections_made import Detection
     from services.inference.outlet import Outlet
     from services.inference.stage import DetectStage
@@ -134,6 +134,11 @@ class Lanes:
                 lane.task.cancel()
         return [lane.camera for lane in dropped]
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait for their turn, of all cameras."""
+        return sum(len(lane.slot) for lane in list(self._lanes.values()))
+
     def health(self) -> Health:
         """Degraded while frames of a camera come too late, or its detector fails."""
         lanes = self._lanes.values()
@@ -180,7 +185,12 @@ class Lanes:
         if isinstance(answer.event, DetectionsMade):
             lane.skipped = lane.late = 0
             self._measure(answer.event)
-        await self._outlet.put(answer, lambda: lane.settle(envelope))
+        await self._outlet.put(answer, lambda: self._said(lane, envelope, answer.event))
+
+    def _said(self, lane: Lane, envelope: Envelope, event: Event | None) -> None:
+        lane.settle(envelope)
+        if isinstance(event, DetectionsMade):
+            self._metrics.reached("detections", event.captured_at, self._clock.now())
 
     async def _answer(self, lane: Lane, look: Look) -> Envelope:
         try:
@@ -195,6 +205,8 @@ class Lanes:
 
     def _measure(self, event: DetectionsMade) -> None:
         self._metrics.inference_frames.labels(event.camera, event.coverage).inc()
+        if event.coverage != "none":
+            self._metrics.detections_per_frame.labels(event.camera).observe(len(event.detections))
         for label, count in _labels(event.detections).items():
             self._metrics.detections.labels(event.camera, label).inc(count)
 

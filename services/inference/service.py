@@ -46,6 +46,10 @@ async def start(platform: ServicePlatform, settings: InferenceSettings) -> Async
         metrics=platform.metrics, max_age=settings.max_age,
     )  # fmt: skip
     frames = FrameHandler(lanes, rings)
+    platform.metrics.models.ask(lambda: [(labels, 1.0) for labels in detectors.loaded()])
+    platform.metrics.inference_queue.ask(
+        lambda: [(("lanes",), lanes.waiting), (("outlet",), outlet.waiting)]
+    )
 
     async def model() -> Health:
         return detectors.health(plans.plans)

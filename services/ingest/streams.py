@@ -102,8 +102,6 @@ class Stream:
         """The reader's figures of the last `seconds`, while pictures come."""
         if self._epoch is None:
             return None
-        age = (self._studio.clock.now() - self._epoch.last_at) / SECOND
-        self._studio.metrics.camera_age.labels(self.camera).set(max(0.0, age))
         return self._status(self._epoch.rate(seconds))
 
     async def run(self) -> None:
@@ -119,6 +117,7 @@ class Stream:
             finally:
                 await _cancelled(reading, lost)
                 self._leave()
+                self._measure(None)
 
     async def close(self, reason: str) -> None:
         """Say that the stream is over and give the lease back; `run` must have been cancelled before."""
@@ -137,9 +136,19 @@ class Stream:
         if self._shown and (state, reason) == (self.state, self.reason):
             return
         self.state, self.reason = state, reason
+        self._measure(state)
         async with self._studio.database.transaction() as tx:
             await tx.add([self._status()])
         self._shown = True
+
+    def _measure(self, state: State | None) -> None:
+        """The camera's gauges; a camera that nobody here shall read has none, or it would look broken for ever."""
+        metrics = self._studio.metrics
+        if state in (None, "disabled", "ended"):
+            metrics.camera_ages.forget(self.camera)
+            metrics.camera_up.remove(self.camera)
+        else:
+            metrics.camera_up.labels(self.camera).set(state == "online")
 
     async def _keep_reading(self, lease: Lease) -> None:
         start = await self._take_over(lease)

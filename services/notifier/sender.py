@@ -12,6 +12,7 @@ import structlog
 from schemas.events.delivery_changed import DeliveryChanged
 from services.notifier.channels.port import Message, Target
 from services.notifier.domain import SECOND, Answer, judge, next_try
+from shared.errors import Transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 CLAIM = 120 * SECOND  # longer than any try: who dies in the act is followed after this time
 POLL = 1.0
+COUNT_S = 10.0
 
 State = Literal["delivered", "retrying", "failed"]
 
@@ -87,6 +89,16 @@ class Sender:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL):
                         await self._due.wait()
+
+    async def count(self) -> None:
+        """Keep the gauge of what waits, until cancelled."""
+        gauge = self._metrics.deliveries_waiting
+        while True:
+            with contextlib.suppress(Transient):
+                due, later = await self._store.waiting(self._clock.now())
+                gauge.labels("due").set(due)
+                gauge.labels("later").set(later)
+            await asyncio.sleep(COUNT_S)
 
     async def _claim(self) -> list[Delivery]:
         room = self._in_flight - self._busy.total()
@@ -149,6 +161,8 @@ class Sender:
                 )
             event = _changed(delivery, state, next_at, answer, now)
             await tx.add([self._publisher.mint(event)])
+        if state == "delivered":
+            self._metrics.reached("delivered", delivery.alert.matched_at, now)
         self._metrics.deliveries.labels(delivery.kind, state).inc()
         self._metrics.delivery_seconds.labels(delivery.kind).observe(took_ms / 1000)
         log.info(

@@ -67,7 +67,7 @@ async def start(platform: ServicePlatform, settings: NotifierSettings) -> AsyncI
                     handler=cameras,
                 ),
             ],
-            jobs={"sender": sender.run},
+            jobs={"sender": sender.run, "count": sender.count},
         )
 
 

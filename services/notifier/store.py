@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, update
 
 from schemas.events.alert_raised import AlertRaised
 from services.notifier.domain import Subscription, delivery_id
@@ -207,6 +207,16 @@ class Store:
             found = await reader.execute(select(func.min(deliveries.c.next_at)).where(waiting))
             earliest: int | None = found.scalar_one_or_none()
             return earliest
+
+    async def waiting(self, now: int) -> tuple[int, int]:
+        """How many deliveries are due, and how many are tried later."""
+        due = func.sum(case((deliveries.c.next_at <= now, 1), else_=0))
+        statement = select(func.count(), func.coalesce(due, 0)).where(
+            deliveries.c.state.in_(WAITING)
+        )
+        async with self._database.read() as reader:
+            waiting, due_now = (await reader.execute(statement)).one()
+            return int(due_now), int(waiting) - int(due_now)
 
     async def settle(
         self, tx: Transaction, delivery: Delivery, *, state: str, next_at: int | None, answer: Answer,

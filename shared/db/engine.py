@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from shared.db import inbox, outbox
 from shared.errors import Transient, Unavailable
@@ -94,6 +95,14 @@ class Transaction(Reader):
             call()
 
 
+class PoolUse(NamedTuple):
+    """Connections of a pool: lent out, open and free, and how many there may be."""
+
+    in_use: int
+    idle: int
+    limit: int
+
+
 class Database:
     """One service's database, opened by `shared.db.sqlite.open_sqlite`.
 
@@ -147,6 +156,17 @@ class Database:
             return Health(status="unhealthy", reason=str(error))
         return Health(status="healthy")
 
+    def pools(self) -> dict[str, PoolUse]:
+        """What the connections are doing, by pool; for the metrics, from any thread."""
+        named = {"writer": self._writer}
+        if self._reader is not self._writer:
+            named["reader"] = self._reader
+        return {
+            name: _use(engine.pool)
+            for name, engine in named.items()
+            if isinstance(engine.pool, QueuePool)
+        }
+
     async def _commit(self, connection: AsyncConnection, transaction: Transaction) -> None:
         await connection.commit()
         transaction.committed()
@@ -194,6 +214,12 @@ class _Gate:
                 f"the database of {self._service} gave no turn to write within {WRITER_WAIT_S:g} s; "
                 "try again, and look for a transaction that waits for something else"
             ) from error
+
+
+def _use(pool: QueuePool) -> PoolUse:
+    # SQLAlchemy tells the overflow in use but not the most that it allows.
+    limit = pool.size() + max(0, pool._max_overflow)
+    return PoolUse(pool.checkedout(), pool.checkedin(), limit)
 
 
 async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,7 @@ from shared.peers import Peers
 from shared.platform import Platform, ServicePlatform, open_platform, open_service
 from shared.runtime.consumers import Consumer, watch
 from shared.runtime.disk import Disk
+from shared.runtime.gauges import Gauges
 from shared.runtime.health import Checks
 from shared.runtime.process import process_routes
 from shared.runtime.routes import check_doors
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 DRAIN_S = 4.0  # for consumers to finish what is in flight
 STEP_S = 2.0  # for each other step of the drain
-MEASURE_S = 10.0
 log = structlog.get_logger(component="runtime")
 
 
@@ -50,7 +50,7 @@ class Runtime:
         works: bool = True,
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(clock)
         self.ready = False
         self._services = services
         self._configuration = configuration
@@ -65,6 +65,14 @@ class Runtime:
         self._running: dict[str, Running] = {}
         self._drained = False
         self._works = works
+        self._gauges = Gauges(
+            self.metrics,
+            self.checks,
+            folder=settings.data_dir,
+            consumers=self._consumers,
+            relays=self._relays,
+        )
+        self.metrics.build.labels(self.checks.version, settings.instance).set(1)
 
     @asynccontextmanager
     async def lifespan(self, app: Application) -> AsyncIterator[None]:
@@ -135,6 +143,7 @@ class Runtime:
 
         relay = Relay(view.database, view.publisher, owner=view.instance, clock=view.clock)
         self._relays[f"{service.name}.relay"] = relay
+        self._gauges.databases[service.name] = view.database
         self.checks.dependencies[f"{service.name}.database"] = view.database.check
         self.checks.services[service.name]["outbox"] = relay.check
 
@@ -155,7 +164,7 @@ class Runtime:
             )
 
         name = f"{service.name}.{subscription.group}.{number}"
-        consumer = Consumer(name, make)
+        consumer = Consumer(name, subscription.group, make)
         self._consumers[name] = consumer
         self.checks.services[service.name][f"consumer.{subscription.group}.{number}"] = (
             consumer.check
@@ -171,17 +180,8 @@ class Runtime:
             for name, job in running.jobs.items():
                 self._supervisor.start(f"{service}.{name}", job)
         self._supervisor.start("watchdog", lambda: watch(self._consumers, self._supervisor))
-        self._supervisor.start("gauges", self._measure)
+        self._supervisor.start("gauges", self._gauges.keep)
         self.checks.dependencies["supervisor"] = self._supervisor.check
-
-    async def _measure(self) -> None:
-        """Keep the gauges of health and outboxes fresh for whoever reads the metrics alone."""
-        while True:
-            await self.checks.report()
-            for name, relay in self._relays.items():
-                waiting = (await relay.check()).details.get("waiting", 0)
-                self.metrics.outbox_waiting.labels(name.removesuffix(".relay")).set(waiting)
-            await asyncio.sleep(MEASURE_S)
 
     async def _each(self, kind: str, steps: Mapping[str, Awaitable[Any]], patience: float) -> None:
         """Do these steps of the drain side by side; one that fails or is late holds up none of the others."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from shared.db.engine import Database
     from shared.db.leases import Lease
     from shared.metrics import Metrics
+    from shared.traces.port import Spans
 
 GRACE_S = 3.0
 """A reader times out by itself; one that does not even say so within this time more is stuck."""
@@ -60,6 +61,7 @@ class Studio:
     publisher: Publisher
     clock: Clock
     metrics: Metrics
+    spans: Spans
     chance: Callable[[], float]
     opening: float  # seconds in which a reader has its first picture, or gives up by itself
     patience: float  # seconds without data after which a reader gives up by itself
@@ -74,7 +76,7 @@ class Stream:
         self.state: State = "connecting"
         self.reason = ""
         self._studio = studio
-        self._says = Announcer(document.camera, studio.publisher, studio.clock)
+        self._says = Announcer(document.camera, studio.publisher, studio.clock, studio.spans)
         self._lease: Lease | None = None
         self._session: Session | None = None
         self._attempts = Attempts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import and_, case, delete, func, or_, select, update
@@ -56,6 +56,18 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     created_at: int
     changed_at: int
+    traceparent: str = ""
+    correlation: str = ""
+
+
+class Wanted(NamedTuple):
+    """An alert that a subscription wants, by a channel of this kind."""
+
+    alert: AlertRaised
+    listener: Subscription
+    kind: str
+    traceparent: str = ""
+    correlation: str = ""
 
 
 class Store:
@@ -142,33 +154,35 @@ class Store:
     async def add_deliveries(
         self,
         tx: Transaction,
-        wanted: Sequence[tuple[AlertRaised, Subscription, str]],
+        wanted: Sequence[Wanted],
         now: int,
     ) -> None:
-        """A row for every (alert, subscription, kind of its channel), due at once; rows that stand are left alone."""
+        """A row for each, due at once; rows that stand are left alone."""
         if not wanted:
             return
         rows = [
             {
-                "id": delivery_id(alert.alert, subscription.id),
-                "alert": alert.alert,
-                "incident": alert.incident,
-                "camera": alert.camera,
-                "subscription": subscription.id,
-                "channel": subscription.channel,
-                "kind": kind,
+                "id": delivery_id(one.alert.alert, one.listener.id),
+                "alert": one.alert.alert,
+                "incident": one.alert.incident,
+                "camera": one.alert.camera,
+                "subscription": one.listener.id,
+                "channel": one.listener.channel,
+                "kind": one.kind,
                 "state": "pending",
                 "attempt": 0,
                 "next_at": now,
                 "claimed_by": "",
                 "claimed_until": 0,
-                "event": _ENCODER.encode(alert),
+                "event": _ENCODER.encode(one.alert),
                 "incident_state": "OPEN",
                 "detail": "",
                 "created_at": now,
                 "changed_at": now,
+                "traceparent": one.traceparent,
+                "correlation": one.correlation,
             }
-            for alert, subscription, kind in wanted
+            for one in wanted
         ]
         await tx.execute(insert_new(deliveries).values(rows))
 

@@ -23,6 +23,7 @@ from services.orchestrator import store
 from services.orchestrator.domain import plan
 from services.orchestrator.stage import CameraStage, Effects, Mark
 from shared.ids import derived
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from shared.db.checkpoints import Checkpoints
     from shared.db.engine import Database
     from shared.metrics import Metrics, Stage
+    from shared.traces.port import Spans
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,7 @@ class DetectionHandler:
         *,
         knowledge: Knowledge,
         metrics: Metrics,
+        spans: Spans | None = None,
         interval_s: float,
     ) -> None:
         self._database = database
@@ -60,6 +63,7 @@ class DetectionHandler:
         self._clock = clock
         self._knowledge = knowledge
         self._metrics = metrics
+        self._spans = spans or Traces().of("orchestrator", clock)
         self._interval = interval_s
         self._lanes: dict[Partition, _Lane] = {}
 
@@ -102,10 +106,16 @@ class DetectionHandler:
             self._reached("incident", effects.incidents)
 
     def _take(self, lane: _Lane, envelope: Envelope) -> Effects:
-        effects = lane.stage.handle(envelope, now=self._clock.now())
+        started, under = self._clock.now(), self._spans.under(envelope)
+        effects = lane.stage.handle(under, now=started)
         if isinstance(envelope.event, DetectionsMade | Mark):
             lane.cameras.add(envelope.key)
             self._follow(envelope.key, envelope.event)
+        if effects.incidents or isinstance(envelope.event, DetectionsMade):
+            self._spans.tell(
+                "evaluate", under.traceparent, envelope.traceparent, started,
+                always=bool(effects.incidents), vantage_camera=envelope.key, vantage_event=envelope.id,
+            )  # fmt: skip
         if effects.late:
             self._metrics.late_events.labels(envelope.key).inc(effects.late)
         return effects
@@ -150,6 +160,7 @@ class DetectionHandler:
                 self._metrics.tracks_live.labels(camera).set(lane.stage.tracks(camera))
         for envelope in effects.incidents:
             self._count(envelope.event)
+            _tell(envelope)
         for miss in effects.near_misses:
             self._metrics.near_misses.labels(miss.camera, miss.rule).inc()
         for gap in effects.gaps:
@@ -169,6 +180,16 @@ class DetectionHandler:
             self._metrics.alerts.labels(event.severity).inc()
             latency = max(0, event.raised_at - event.matched_at) / 1_000_000
             self._metrics.alert_latency.labels(event.severity).observe(latency)
+
+
+def _tell(envelope: Envelope) -> None:
+    """A log line for what people will hear of, under the correlation of the frame that it began with."""
+    event = envelope.event
+    known = {"correlation": envelope.correlation, "trace_id": (envelope.traceparent or "")[3:35]}
+    if isinstance(event, IncidentOpened):
+        log.info("incident_opened", incident=event.incident, camera=event.camera, **known)
+    elif isinstance(event, AlertRaised):
+        log.info("alert_raised", alert=event.alert, incident=event.incident, **known)
 
 
 class _Lane:

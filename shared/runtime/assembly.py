@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
+from schemas import topics
 from shared.clock import SystemClock
 from shared.http import Application
 from shared.metrics import BusObserver, Metrics
@@ -17,10 +19,12 @@ from shared.runtime.consumers import Consumer, watch
 from shared.runtime.disk import Disk
 from shared.runtime.gauges import Gauges
 from shared.runtime.health import Checks
+from shared.runtime.onlog import OnLog
 from shared.runtime.process import process_routes
 from shared.runtime.routes import check_doors
 from shared.settings import Configuration
 from shared.supervisor import Supervisor
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
 DRAIN_S = 4.0  # for consumers to finish what is in flight
 STEP_S = 2.0  # for each other step of the drain
+TRACED = frozenset({topics.INCIDENTS, topics.ALERTS, topics.DELIVERIES})
+"""Low-rate facts: each that is handled is a span of its own. What frames lead to, their stages tell themselves."""
 log = structlog.get_logger(component="runtime")
 
 
@@ -51,13 +57,14 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.metrics = Metrics(clock)
+        self.traces = Traces(settings.trace_ratio)
         self.ready = False
         self._services = services
         self._configuration = configuration
-        self._clock = clock
+        self.clock = clock
         self._observer = BusObserver(self.metrics)
-        name = services[0].name if len(services) == 1 else "vantage"
-        self.checks = Checks(name, clock, self.metrics)
+        self.name = services[0].name if len(services) == 1 else "vantage"
+        self.checks = Checks(self.name, clock, self.metrics)
         self.checks.dependencies["disk"] = Disk(settings.data_dir).check
         self._supervisor = Supervisor(clock, self.metrics.task_restarts)
         self._consumers: dict[str, Consumer] = {}
@@ -77,11 +84,11 @@ class Runtime:
     @asynccontextmanager
     async def lifespan(self, app: Application) -> AsyncIterator[None]:
         """Open the platform, start every service, run their work; drain at the end."""
-        peers = Peers(self.settings, self._clock)
+        peers = Peers(self.settings, self.clock)
         peers.serve(frozenset(service.name for service in self._services), app)
         async with AsyncExitStack() as stack:
             platform = await stack.enter_async_context(
-                open_platform(self.settings, self.metrics, self._clock, peers)
+                open_platform(self.settings, self.metrics, self.clock, peers, self.traces)
             )
             app.state.guard = platform.guard
             app.state.runtime = self
@@ -141,7 +148,13 @@ class Runtime:
     def _relay(self, service: Service, view: ServicePlatform) -> None:
         from shared.db.relay import Relay
 
-        relay = Relay(view.database, view.publisher, owner=view.instance, clock=view.clock)
+        relay = Relay(
+            view.database,
+            view.publisher,
+            owner=view.instance,
+            clock=view.clock,
+            said=OnLog(self.metrics, view.spans, view.clock),
+        )
         self._relays[f"{service.name}.relay"] = relay
         self._gauges.databases[service.name] = view.database
         self.checks.dependencies[f"{service.name}.database"] = view.database.check
@@ -151,6 +164,10 @@ class Runtime:
         self, service: Service, view: ServicePlatform, subscription: Subscription, number: int
     ) -> None:
         from shared.bus.engine import Engine
+
+        if subscription.kind == "group" and TRACED.issuperset(subscription.topics):
+            handler = view.spans.handling(subscription.handler)
+            subscription = dataclasses.replace(subscription, handler=handler)
 
         def make() -> Engine:
             return Engine(
@@ -219,6 +236,7 @@ def application(
     return Application(
         runtime.metrics,
         body_limit=settings.body_limit,
+        spans=runtime.traces.of(runtime.name, runtime.clock),
         title=title,
         lifespan=runtime.lifespan,
     )

@@ -139,13 +139,20 @@ def show(data_dir: DataDir = None) -> None:
 def contracts(
     check: Annotated[bool, typer.Option(help="Only tell whether they are fresh.")] = False,
 ) -> None:
-    """Write JSON Schema, AsyncAPI and events.md of this code to schemas/generated."""
+    """Write JSON Schema, AsyncAPI and events.md of this code to schemas/generated, and docs/metrics.md."""
     import schemas
     from shared.contracts import stale, write
+    from shared.metrics import Metrics
+    from shared.metrics_page import page
 
     folder = Path(schemas.__file__).parent / "generated"
     services = [load(name) for name in SERVICES]
     changed = stale(services, folder) if check else write(services, folder)
+    metrics, text = folder.parents[1] / "docs" / "metrics.md", page(Metrics().declared)
+    if not metrics.is_file() or metrics.read_text() != text:
+        changed.append("docs/metrics.md")
+        if not check:
+            metrics.write_text(text)
     for name in changed:
         typer.echo(f"{'stale' if check else 'wrote'} {name}")
     if check and changed:

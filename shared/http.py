@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from shared.metrics import Metrics
+    from shared.traces.port import Spans
 
 PROBLEM = "application/problem+json"
 _TEXTS = ("text/plain",)  # what a form of another site can send; nothing of ours takes it
@@ -91,10 +92,18 @@ class Problem(JSONResponse):
 class Application(FastAPI):
     """A FastAPI app whose every answer, that to an unforeseen error included, passes the boundary."""
 
-    def __init__(self, metrics: Metrics, *, body_limit: int, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        body_limit: int,
+        spans: Spans | None = None,
+        **options: Any,  # noqa: ANN401 - FastAPI's own
+    ) -> None:
         super().__init__(openapi_url=None, docs_url=None, redoc_url=None, **options)
         self.metrics = metrics
         self.body_limit = body_limit
+        self.spans = spans
         self.add_exception_handler(errors.VantageError, _ours)
         self.add_exception_handler(RequestValidationError, _validation)
         self.add_exception_handler(HTTPException, _http)
@@ -102,7 +111,8 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's layers inside ours."""
-        return Boundary(super().build_middleware_stack(), self.metrics, self.body_limit)
+        layers = super().build_middleware_stack()
+        return Boundary(layers, self.metrics, self.body_limit, self.spans)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -167,10 +177,13 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 class Boundary:
     """Outermost layer: trace and request id, the log line, the metrics, the headers, refused content types."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_limit: int) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, body_limit: int, spans: Spans | None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._body_limit = body_limit
+        self._spans = spans
         self._log = structlog.get_logger().bind(component="http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,7 +210,21 @@ class Boundary:
             served = refusal or self._app
             await served(scope, _limited(receive, self._body_limit), answer.send)
         finally:
-            self._count(scope, answer.status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._count(scope, answer.status, seconds)
+            self._trace(scope, answer.status, seconds, headers.get("traceparent"))
+
+    def _trace(self, scope: Scope, status: int, seconds: float, parent: str | None) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        if self._spans is None or route in _OWN:
+            return
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._spans.tell(
+            f"{method} {route}", telemetry.traceparent(), parent,
+            time.time_ns() // 1000 - round(seconds * 1_000_000),
+            kind="server", failed=status >= 500, http_request_method=method, http_route=route,
+            http_response_status_code=status,
+        )  # fmt: skip
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -214,6 +241,7 @@ class Boundary:
         )
 
 
+_OWN = frozenset({"/health", "/ready"})  # asked every few seconds; no trace needs them
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -1,145 +1,251 @@
-"""Every metric of Vantage, by name, in one place; one registry a process, handed down and never global."""
+"""Every metric of Vantage, by name, in one place; one registry a process, handed down and never global.
+
+Names follow Prometheus' guide: base units, `_total` for what only grows, `_info` for a constant 1 with facts as
+labels. Labels are bounded by what is configured (cameras, topics, groups, models), never by what happens.
+`docs/metrics.md` is made from what is declared here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
+from shared.clock import SystemClock
+from shared.shelves import Ages, Declared, Shelf
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from shared.clock import Clock
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SLOW = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_STAGES = (
+    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+_COUNTS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 100)
+
+Stage = Literal["detections", "tracks", "incident", "alert", "delivered"]
+"""What a frame's capture has led to by then."""
+
+EVERY = "every process"
 
 
 class Metrics:
     """The metrics of one process. Names begin with `vantage_`; units stand in the name."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own; a second series for each
         self.registry = CollectorRegistry(auto_describe=True)
+        self.declared: list[Declared] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
+        self._clock = clock or SystemClock()
+        self._declare_process()
+        self._declare_host()
         self._declare_doors()
         self._declare_log()
+        self._declare_databases()
         self._declare_cameras()
+        self._declare_inference()
+        self._declare_rules()
         self._declare_incidents()
-        self.task_restarts = self._counter(
-            "vantage_task_restarts", "Jobs and consumers started again.", "task"
+        self._declare_deliveries()
+
+    def _declare_process(self) -> None:
+        of = self._shelf(EVERY)
+        self.build = of.gauge("build_info", "1, with what runs.", "version", "instance")
+        self.healthy = of.gauge("healthy", "1 healthy, 0.5 degraded, 0 unhealthy.", "service")
+        self.task_restarts = of.counter(
+            "task_restarts", "Jobs and consumers started again.", "task"
         )
-        self.healthy = self._gauge(
-            "vantage_healthy", "1 healthy, 0.5 degraded, 0 unhealthy.", "service"
+        self.spans_lost = of.counter(
+            "trace_spans_lost", "Spans that no collector has taken.", "reason"
         )
+
+    def _declare_host(self) -> None:
+        of = self._shelf(EVERY)
+        self.host_cpu = of.pulled_counter(
+            "host_cpu_seconds", "Time of all cores of the host, by what they did.", "mode"
+        )
+        self.host_memory = of.pulled("host_memory_bytes", "Memory of the host.", "state")
+        self.host_disk = of.pulled("host_disk_bytes", "The disk under the data folder.", "state")
 
     def _declare_doors(self) -> None:
-        self.http_requests = self._counter(
-            "vantage_http_requests", "HTTP requests answered.", "method", "route", "status"
+        of = self._shelf(EVERY)
+        self.http_requests = of.counter(
+            "http_requests", "HTTP requests answered.", "method", "route", "status"
         )
-        self.http_seconds = self._histogram(
-            "vantage_http_request_duration_seconds", "Time to answer.", "method", "route"
+        self.http_seconds = of.histogram(
+            "http_request_duration_seconds", "Time to answer.", "method", "route", buckets=_FAST
         )
-        self.sign_ins = self._counter("vantage_sign_ins", "Attempts to sign in.", "outcome")
+        gateway = self._shelf("gateway")
+        self.sign_ins = gateway.counter("sign_ins", "Attempts to sign in.", "outcome")
+        self.active_sessions = gateway.gauge(
+            "active_sessions", "Sessions that were neither ended nor left idle for too long."
+        )
+        dashboard = self._shelf("dashboard")
+        self.websockets = dashboard.gauge(
+            "websocket_connections", "Live views that are open: browsers that watch now."
+        )
+        self.pictures_skipped = dashboard.counter(
+            "live_pictures_skipped", "Pictures that a newer one replaced before a page took them."
+        )
 
     def _declare_log(self) -> None:
-        self.bus_handled = self._counter("vantage_bus_handled", "Events handled.", "group", "topic")
-        self.bus_seconds = self._histogram(
-            "vantage_bus_handler_duration_seconds", "Time of one batch.", "group", "topic"
+        of = self._shelf(EVERY)
+        self.bus_handled = of.counter("bus_handled", "Events handled.", "group", "topic")
+        self.bus_seconds = of.histogram(
+            "bus_handler_duration_seconds", "Time of one batch.", "group", "topic", buckets=_FAST
         )
-        self.bus_lag = self._gauge(
-            "vantage_bus_lag", "Records that wait for a group.", "group", "topic", "partition"
+        self.bus_lag = of.gauge(
+            "bus_lag", "Records that wait for a group.", "group", "topic", "partition"
         )
-        self.bus_retries = self._counter(
-            "vantage_bus_retries", "Batches tried again.", "group", "topic", "error"
+        self.bus_queue = of.pulled(
+            "bus_queue_depth", "Records fetched and not handled yet.", "group", "topic"
         )
-        self.bus_dead_letters = self._counter(
-            "vantage_bus_dead_letters", "Records put aside.", "group", "topic", "error"
+        self.bus_stuck = of.pulled(
+            "bus_consumer_stuck", "1 while there is lag and no commit.", "consumer"
         )
-        self.bus_skipped = self._counter(
-            "vantage_bus_skipped", "Ephemeral records that a tail never saw.", "group", "topic"
+        self.bus_retries = of.counter(
+            "bus_retries", "Batches tried again.", "group", "topic", "error"
         )
-        self.outbox_waiting = self._gauge(
-            "vantage_outbox_waiting", "Events that wait to be put on the log.", "service"
+        self.bus_dead_letters = of.counter(
+            "bus_dead_letters", "Records put aside.", "group", "topic", "error"
+        )
+        self.bus_skipped = of.counter(
+            "bus_skipped", "Ephemeral records that a tail never saw.", "group", "topic"
+        )
+
+    def _declare_databases(self) -> None:
+        of = self._shelf("each service with a database")
+        self.pool_connections = of.pulled(
+            "db_pool_connections", "Connections of a pool.", "service", "pool", "state"
+        )
+        self.pool_limit = of.pulled(
+            "db_pool_limit_connections", "Most connections of a pool.", "service", "pool"
+        )
+        self.outbox_waiting = of.gauge(
+            "outbox_waiting", "Events that wait to be put on the log.", "service"
+        )
+        self.outbox_age = of.gauge(
+            "outbox_oldest_age_seconds", "How long the oldest of them waits.", "service"
         )
 
     def _declare_cameras(self) -> None:
-        self.frames_captured = self._counter(
-            "vantage_frames_captured", "Frames that left the reader.", "camera"
+        of = self._shelf("ingest")
+        self.camera_up = of.gauge("camera_up", "1 while pictures come, else 0.", "camera")
+        self.frames_captured = of.counter(
+            "frames_captured", "Frames that left the reader.", "camera"
         )
-        self.frames_dropped = self._counter(
-            "vantage_frames_dropped", "Frames that were not looked at.", "camera", "reason"
+        self.camera_connects = of.counter(
+            "camera_connects", "Attempts to connect to a camera.", "camera", "outcome"
         )
-        self.camera_connects = self._counter(
-            "vantage_camera_connects", "Attempts to connect to a camera.", "camera", "outcome"
+        ages = of.pulled("camera_last_frame_age_seconds", "Age of the newest frame.", "camera")
+        self.camera_ages = Ages(ages, self._clock)
+        self.frames_dropped = self._shelf("ingest, inference").counter(
+            "frames_dropped",
+            "Frames that were not looked at; by the reader, by the log, or at admission "
+            "(`newer`: a newer one took its place, `late`: too old, `stale`: not the lease holder's).",
+            "camera",
+            "reason",
         )
-        self.camera_age = self._gauge(
-            "vantage_camera_last_frame_age_seconds", "Age of the newest frame.", "camera"
+
+    def _declare_inference(self) -> None:
+        of = self._shelf("inference")
+        self.inference_frames = of.counter(
+            "inference_frames", "Frames answered.", "camera", "coverage"
         )
-        self.detections = self._counter(
-            "vantage_detections", "Objects detected.", "camera", "label"
+        self.inference_seconds = of.histogram(
+            "inference_duration_seconds", "Time of one run of the model.", "model", buckets=_FAST
         )
-        self.inference_seconds = self._histogram(
-            "vantage_inference_duration_seconds", "Time of one run of the model.", "model"
+        self.inference_queue = of.pulled(
+            "inference_queue_depth", "Events that wait: for their turn, to be said.", "queue"
         )
-        self.inference_frames = self._counter(
-            "vantage_inference_frames", "Frames answered.", "camera", "coverage"
+        self.detections = of.counter("detections", "Objects detected.", "camera", "label")
+        self.detections_per_frame = of.histogram(
+            "detections_per_frame", "Objects in a frame.", "camera", buckets=_COUNTS
+        )
+        self.models = of.pulled(
+            "model_info", "1, for each model that is loaded.", "model", "version", "backend"
+        )
+        self.snapshots = of.counter("snapshots", "Snapshots asked for.", "outcome")
+
+    def _declare_rules(self) -> None:
+        of = self._shelf("orchestrator")
+        delays = of.pulled(
+            "watermark_delay_seconds", "Age of the newest event time that was handled.", "camera"
+        )
+        self.watermarks = Ages(delays, self._clock)
+        self.tracks_live = of.gauge("tracks_live", "Tracks alive now.", "camera")
+        self.rule_seconds = of.histogram(
+            "rule_duration_seconds", "Time of one evaluation.", "camera", buckets=_FAST
+        )
+        self.late_events = of.counter(
+            "late_events", "Detections out of order, seen before, or fenced off.", "camera"
+        )
+        self.near_misses = of.counter(
+            "rule_near_misses", "Rules that nearly fired.", "camera", "rule"
+        )
+        self.coverage_gaps = of.counter(
+            "rule_coverage_gaps",
+            "Times a rule could not be decided since nobody looked.",
+            "camera",
+            "rule",
+        )
+        self.coverage_gap_seconds = of.counter(
+            "rule_coverage_gap_seconds", "How long in all.", "camera", "rule"
         )
 
     def _declare_incidents(self) -> None:
-        self.tracks_live = self._gauge("vantage_tracks_live", "Tracks alive now.", "camera")
-        self.rule_seconds = self._histogram(
-            "vantage_rule_duration_seconds", "Time of one evaluation.", "camera"
+        of = self._shelf("orchestrator")
+        self.incidents = of.counter("incidents", "Incidents opened.", "camera", "severity")
+        self.incident_moves = of.counter("incident_transitions", "State changes.", "state")
+        self.alerts = of.counter("alerts", "Alerts raised.", "severity")
+        self.alert_latency = of.histogram(
+            "alert_latency_seconds",
+            "From the frame's capture to the decision to alert.",
+            "severity",
+            buckets=_SLOW,
         )
-        self.incidents = self._counter(
-            "vantage_incidents", "Incidents opened.", "camera", "severity"
+        self.stage_seconds = self._shelf("inference, orchestrator, notifier").histogram(
+            "stage_latency_seconds",
+            "From the capture of the frame (that completed the match) to: its detections said, its tracks said, "
+            "the incident stored, the alert on the log, a delivery taken. Below 0 (clocks of two hosts) counts as 0.",
+            "stage",
+            buckets=_STAGES,
         )
-        self.incident_moves = self._counter(
-            "vantage_incident_transitions", "State changes.", "state"
+
+    def _declare_deliveries(self) -> None:
+        of = self._shelf("notifier")
+        self.deliveries = of.counter("deliveries", "Attempts to deliver.", "channel", "outcome")
+        self.delivery_seconds = of.histogram(
+            "delivery_duration_seconds", "Time of one attempt.", "channel", buckets=_SLOW
         )
-        self.alerts = self._counter("vantage_alerts", "Alerts raised.", "severity")
-        self.alert_latency = self._slow(
-            "vantage_alert_latency_seconds", "From the frame's capture to the alert.", "severity"
+        self.deliveries_waiting = of.gauge(
+            "deliveries_waiting", "Deliveries that are due now, and that are tried later.", "state"
         )
-        self.deliveries = self._counter(
-            "vantage_deliveries", "Attempts to deliver.", "channel", "outcome"
-        )
-        self.delivery_seconds = self._slow(
-            "vantage_delivery_duration_seconds", "Time of one attempt.", "channel"
-        )
-        self.snapshots = self._counter("vantage_snapshots", "Snapshots asked for.", "outcome")
-        self.live_viewers = self._gauge("vantage_live_viewers", "Browsers that watch now.")
+
+    def reached(self, stage: Stage, captured_at: int, now: int) -> None:
+        """What was captured then (event time, microseconds) has come as far as this stage now."""
+        self.stage_seconds.labels(stage).observe(max(0, now - captured_at) / 1_000_000)
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """All metrics in Prometheus' text format. Reads the host and the disk: call it in a thread."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return self._timed(name, text, labels, _FAST)
-
-    def _slow(self, name: str, text: str, *labels: str) -> Histogram:
-        return self._timed(name, text, labels, _SLOW)
-
-    def _timed(
-        self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]
-    ) -> Histogram:
-        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+    def _shelf(self, service: str) -> Shelf:
+        return Shelf(self.registry, self.declared, service)
 
 
 class BusObserver:

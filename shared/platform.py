@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,9 +16,10 @@ from shared.security.guard import Guard
 from shared.security.keys import SigningKeys, private_folder
 from shared.security.revocations import Revocations
 from shared.security.tokens import Issuer, LocalKeySet, RemoteKeySet, Verifier
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager
 
     import httpx
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from shared.peers import Peers
     from shared.service import Service
     from shared.settings import PlatformSettings
+    from shared.traces.port import Sink, Spans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class Platform:
     revocations: Revocations
     keys: SigningKeys | None  # None: another process signs
     peers: Peers
+    traces: Traces = field(default_factory=Traces)
     notices: list[str]  # printed once on standard output when the server listens
 
 
@@ -139,6 +143,11 @@ class ServicePlatform:
         return self.shared.metrics
 
     @property
+    def spans(self) -> Spans:
+        """Says in this service's name what took how long."""
+        return self.shared.traces.of(self.service, self.clock)
+
+    @property
     def guard(self) -> Guard:
         """Says who calls and whether they still may; long-lived WebSockets ask it again."""
         return self.shared.guard
@@ -170,9 +179,13 @@ class ServicePlatform:
 
 @asynccontextmanager
 async def open_platform(
-    settings: PlatformSettings, metrics: Metrics, clock: Clock, peers: Peers
+    settings: PlatformSettings,
+    metrics: Metrics,
+    clock: Clock,
+    peers: Peers,
+    traces: Traces | None = None,
 ) -> AsyncIterator[Platform]:
-    """Open every adapter that the settings name.
+    """Open every adapter that the settings name; `traces` get their way out here.
 
     Raises:
         Setup: a URL names no adapter of ours, or an adapter cannot be opened.
@@ -180,7 +193,9 @@ async def open_platform(
     private_folder(settings.data_dir)
     folder = settings.data_dir / "keys"
     keys = SigningKeys.open(folder) if settings.client_id is None else None
+    traces = traces or Traces()
     async with AsyncExitStack() as stack:
+        traces.sink = stack.enter_context(open_sink(settings, metrics))
         cache = await stack.enter_async_context(open_cache(settings, clock))
         blobs = await stack.enter_async_context(open_blobs(settings))
         log = await stack.enter_async_context(open_log(settings))
@@ -202,6 +217,7 @@ async def open_platform(
             revocations=revocations,
             keys=keys,
             peers=peers,
+            traces=traces,
             notices=[],
         )
 
@@ -220,6 +236,23 @@ async def open_service(platform: Platform, service: Service) -> AsyncIterator[Se
         yield ServicePlatform(
             service=service.name, shared=platform, publisher=publisher, found=found
         )
+
+
+@contextmanager
+def open_sink(settings: PlatformSettings, metrics: Metrics) -> Iterator[Sink | None]:
+    """The way of spans to the collector that VANTAGE_OTLP_ENDPOINT names; None: nobody traces."""
+    if settings.otlp_endpoint is None:
+        yield None
+        return
+    from shared.traces.otlp import open_otlp
+
+    with open_otlp(
+        settings.otlp_endpoint,
+        instance=settings.instance,
+        version=version("vantage"),
+        lost=metrics.spans_lost,
+    ) as sink:
+        yield sink
 
 
 def open_log(settings: PlatformSettings) -> AbstractAsyncContextManager[Log]:

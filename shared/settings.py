@@ -77,6 +77,10 @@ class PlatformSettings(BaseSettings):
     body_limit: ByteSize = ByteSize(10 * 1000**2)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
+    otlp_endpoint: str | None = None  # of an OpenTelemetry collector, http://127.0.0.1:4318
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the frames and calls; alerts always
+    log_file_size: ByteSize = ByteSize(10 * 1000**2)
+    log_files: Annotated[int, Field(ge=0, le=100)] = 5  # of each process; 0: standard error alone
     admin_password: SecretStr | None = None
     master_key: SecretStr | None = None
     client_id: str | None = None  # how a process without the signing key gets its service tokens
@@ -97,6 +101,15 @@ class PlatformSettings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("otlp_endpoint", mode="after")
+    @classmethod
+    def _collector(cls, value: str | None) -> str | None:
+        if value is None or (
+            urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname
+        ):
+            return value or None
+        raise ValueError("expected the collector's address, such as http://127.0.0.1:4318")
 
     @field_validator("data_dir", mode="after")
     @classmethod

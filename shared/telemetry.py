@@ -83,14 +83,18 @@ def _processors(fields: dict[str, str]) -> list[Processor]:
 
 @contextmanager
 def trace(
-    traceparent: str | None = None, correlation: str | None = None, **fields: object
+    traceparent: str | None = None,
+    correlation: str | None = None,
+    *,
+    own: bool = False,
+    **fields: object,
 ) -> Iterator[str]:
     """Work that belongs to the trace of a call or an event: all log lines in it carry its ids.
 
     A malformed or missing `traceparent` begins a new trace. Yields the traceparent of this piece of work, which
-    goes out with calls and events.
+    goes out with calls and events. `own`: the one given is that of this very piece of work, not of its cause.
     """
-    here = child(traceparent)
+    here = traceparent if own and traceparent else child(traceparent)
     correlation = correlation if correlation and _CORRELATION.match(correlation) else here[3:35]
     outer, outer_correlation = _current.set(here), _correlation.set(correlation)
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -59,9 +59,12 @@ class Viewer:
 class Hub:
     """All viewers of this process, and the present state that a new one starts from."""
 
-    def __init__(self, *, limit: int, backlog: int) -> None:
+    def __init__(
+        self, *, limit: int, backlog: int, skipped: Callable[[int], None] = lambda _count: None
+    ) -> None:
         self._limit = limit
         self._backlog = backlog
+        self._skipped = skipped  # told of pictures that were replaced before they were sent
         self._viewers: set[Viewer] = set()
         self._cameras: dict[str, dict[str, Any]] = {}
         self._status: dict[str, dict[str, Any]] = {}
@@ -111,7 +114,9 @@ class Hub:
         """Show a picture to all who watch its camera."""
         for viewer in self._viewers:
             if viewer.watches(camera):
+                before = viewer.skipped
                 viewer.show(camera, picture)
+                self._skipped(viewer.skipped - before)
 
     @property
     def viewers(self) -> int:

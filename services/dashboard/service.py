@@ -31,8 +31,9 @@ HEARD = (
 @asynccontextmanager
 async def start(platform: ServicePlatform, settings: DashboardSettings) -> AsyncIterator[Running]:
     """Wire the live topics to the open pages."""
-    hub = Hub(limit=settings.viewers, backlog=settings.backlog)
-    platform.metrics.live_viewers.set_function(lambda: hub.viewers)
+    skipped = platform.metrics.pictures_skipped
+    hub = Hub(limit=settings.viewers, backlog=settings.backlog, skipped=skipped.inc)
+    platform.metrics.websockets.set_function(lambda: hub.viewers)
 
     async def pages() -> Health:
         return Health(status="healthy", details={"open": hub.viewers})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from services.gateway.store import Store
 from services.gateway.table import Table
 from services.gateway.throttle import Throttle
 from shared.cache.port import CacheUnavailable
-from shared.errors import Invalid, Setup
+from shared.errors import Invalid, Setup, Transient
 from shared.security.scopes import ROLES
 from shared.security.tokens import Grant, Issuer
 from shared.service import Running, Service
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 SWEEP_S = 3600.0
 SHARE_S = 1.0
+COUNT_S = 15.0
 OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["admin"], lifetime=60)
 
 
@@ -92,7 +93,13 @@ def _jobs(
             await sessions.share()
             await asyncio.sleep(SHARE_S)
 
-    return {"sweep": sweep, "revocations": share}
+    async def count() -> None:
+        while True:
+            with suppress(Transient):
+                platform.metrics.active_sessions.set(await sessions.count())
+            await asyncio.sleep(COUNT_S)
+
+    return {"sweep": sweep, "revocations": share, "count": count}
 
 
 async def _first(cache: Cache) -> bool:

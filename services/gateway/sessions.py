@@ -187,6 +187,16 @@ class Sessions:
             found = await self._store.revoked_since(reader, now - REMEMBERED_S * SECOND)
         return {each: REMEMBERED_S - (now - at) / SECOND for each, at in found.items()}
 
+    async def count(self) -> int:
+        """How many sessions may still be used."""
+        now, settings = self._clock.now(), self._settings
+        async with self._database.read() as reader:
+            return await self._store.count_live(
+                reader,
+                begun_after=now - settings.session_days * DAY,
+                used_after=now - settings.idle_days * DAY,
+            )
+
     def _live(self, session: Session) -> bool:
         now = self._clock.now()
         young = now - session.created_at < self._settings.session_days * DAY

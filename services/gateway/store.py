@@ -128,6 +128,19 @@ class Store:
         rows = await reader.execute(select(revocations.c.id).where(revocations.c.id == identity))
         return rows.first() is not None
 
+    async def count_live(self, reader: Reader, *, begun_after: int, used_after: int) -> int:
+        """How many sessions were not revoked, began after one moment and were used after another."""
+        found = await reader.execute(
+            select(func.count())
+            .select_from(sessions)
+            .where(
+                sessions.c.revoked_at.is_(None),
+                sessions.c.created_at > begun_after,
+                sessions.c.rotated_at > used_after,
+            )
+        )
+        return int(found.scalar_one())
+
     async def revoked_since(self, reader: Reader, since: int) -> dict[str, int]:
         """Sessions and clients revoked after this moment, with the moment of each."""
         rows = await reader.execute(

@@ -32,9 +32,9 @@ class Slot:
         self._lost: Counter[str] = Counter()
         self._lost_at: int | None = None
 
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        """How many events wait."""
+        return len(self._waiting)
 
     def offer(self, envelope: Envelope) -> None:
         """Let an event wait; under load a frame takes the place of those that wait."""

@@ -102,6 +102,14 @@ class Detectors:
             spec = await self._wanted.get()
             await self._fetch(spec)
 
+    def loaded(self) -> list[tuple[str, str, str]]:
+        """Name, digest and back-end of every model that is ready."""
+        return [
+            (found.detector.model.name, found.detector.model.digest, spec[0])
+            for spec, found in list(self._found.items())
+            if found.detector is not None
+        ]
+
     def health(self, plans: Mapping[str, PlanDecided]) -> Health:
         """Degraded where a camera has no model, or a model could not be loaded; the remedy stands beside it."""
         details: dict[str, object] = {

@@ -112,19 +112,25 @@ class SnapshotHandler:
         for envelope in batch.envelopes:
             event = envelope.event
             if isinstance(event, IncidentOpened) and not event.suppressed:
-                await self._write(event)
+                await self._write(event, envelope.correlation)
 
-    async def _write(self, event: IncidentOpened) -> None:
+    async def _write(self, event: IncidentOpened, correlation: str | None) -> None:
         if not self._rings.holds(event.camera) or await self._blobs.stat(event.snapshot):
             return
         picture = self._rings.nearest(event.camera, event.epoch, event.seq, event.matched_at)
         if picture is None:
             self._metrics.snapshots.labels("missing").inc()
-            log.warning("snapshot_missing", camera=event.camera, incident=event.incident)
+            log.warning(
+                "snapshot_missing",
+                camera=event.camera,
+                incident=event.incident,
+                correlation=correlation,
+            )
             return
         jpeg = await asyncio.to_thread(picture.jpeg)
         await self._blobs.put(event.snapshot, jpeg, "image/jpeg")
         self._metrics.snapshots.labels("written").inc()
+        log.info("snapshot_written", incident=event.incident, correlation=correlation)
 
     async def _pack(self, kept: Kept) -> None:
         """Make the JPEG beside the looking: pixels are a hundred times as large."""

@@ -15,6 +15,7 @@ from services.inference.backends.port import DetectorFailed
 from services.inference.look import Look
 from shared.errors import Invalid
 from shared.service import Health
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shared.bus.port import Partition
     from shared.clock import Clock
     from shared.metrics import Metrics
+    from shared.traces.port import Spans
 
 Looker: TypeAlias = "Callable[[Look], Awaitable[list[Detection]]]"
 
@@ -90,6 +92,7 @@ class Lanes:
         clock: Clock,
         *,
         metrics: Metrics,
+        spans: Spans | None = None,
         max_age: float,
     ) -> None:
         self._stage = stage
@@ -97,6 +100,7 @@ class Lanes:
         self._outlet = outlet
         self._clock = clock
         self._metrics = metrics
+        self._spans = spans or Traces().of("inference", clock)
         self._max_age = round(max_age * 1_000_000)
         self._lanes: dict[str, Lane] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -139,6 +143,11 @@ class Lanes:
                 lane.task.cancel()
         return [lane.camera for lane in dropped]
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait for their turn, of all cameras."""
+        return sum(len(lane.slot) for lane in list(self._lanes.values()))
+
     def health(self) -> Health:
         """Degraded while frames of a camera come too late, or its detector fails."""
         lanes = self._lanes.values()
@@ -175,7 +184,8 @@ class Lanes:
             await lane.news.wait()
 
     async def _handle(self, lane: Lane, envelope: Envelope) -> None:
-        begun = self._stage.begin(envelope, skipped=lane.skipped)
+        started, under = self._clock.now(), self._under(envelope)
+        begun = self._stage.begin(under, skipped=lane.skipped)
         if begun is None:
             if isinstance(envelope.event, FrameCaptured):
                 self._metrics.frames_dropped.labels(lane.camera, "stale").inc()
@@ -185,7 +195,29 @@ class Lanes:
         if isinstance(answer.event, DetectionsMade):
             lane.skipped = lane.late = 0
             self._measure(answer.event)
-        await self._outlet.put(answer, lambda: lane.settle(envelope))
+        await self._outlet.put(
+            answer, lambda: self._said(lane, envelope, answer, under.traceparent, started)
+        )
+
+    def _under(self, envelope: Envelope) -> Envelope:
+        """A frame under a span of its own; marks are passed on as they are."""
+        return (
+            self._spans.under(envelope) if isinstance(envelope.event, FrameCaptured) else envelope
+        )
+
+    def _said(
+        self, lane: Lane, cause: Envelope, answer: Envelope, here: str | None, started: int
+    ) -> None:
+        lane.settle(cause)
+        event = answer.event
+        if isinstance(event, DetectionsMade):
+            self._metrics.reached("detections", event.captured_at, self._clock.now())
+            self._spans.tell(
+                "detect", here, cause.traceparent, started,
+                vantage_camera=event.camera, vantage_event=cause.id, vantage_model=event.model,
+                vantage_coverage=event.coverage, vantage_detections=len(event.detections),
+            )  # fmt: skip
+            log.debug("frame_answered", camera=event.camera, correlation=answer.correlation)
 
     async def _answer(self, lane: Lane, look: Look) -> Envelope:
         try:
@@ -200,6 +232,8 @@ class Lanes:
 
     def _measure(self, event: DetectionsMade) -> None:
         self._metrics.inference_frames.labels(event.camera, event.coverage).inc()
+        if event.coverage != "none":
+            self._metrics.detections_per_frame.labels(event.camera).observe(len(event.detections))
         for label, count in _labels(event.detections).items():
             self._metrics.detections.labels(event.camera, label).inc(count)
 

@@ -36,6 +36,11 @@ class Outlet:
         """Have an event said after those that were put before; `said` is called once it is durable."""
         await self._waiting.put((envelope, said))
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait to be said, those that are being said among them."""
+        return self._waiting.qsize() + len(self._saying)
+
     async def flush(self) -> None:
         """Wait until everything that was put is durable."""
         await self._waiting.join()

@@ -43,9 +43,13 @@ async def start(platform: ServicePlatform, settings: InferenceSettings) -> Async
     outlet = Outlet(platform.publisher)
     lanes = Lanes(
         stage, snapshots.look, outlet, platform.clock,
-        metrics=platform.metrics, max_age=settings.max_age,
+        metrics=platform.metrics, spans=platform.spans, max_age=settings.max_age,
     )  # fmt: skip
     frames = FrameHandler(lanes, rings)
+    platform.metrics.models.ask(lambda: [(labels, 1.0) for labels in detectors.loaded()])
+    platform.metrics.inference_queue.ask(
+        lambda: [(("lanes",), lanes.waiting), (("outlet",), outlet.waiting)]
+    )
 
     async def model() -> Health:
         return detectors.health(plans.plans)

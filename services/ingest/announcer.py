@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from services.ingest.hosts import Picture
     from shared.bus.port import Publisher
     from shared.clock import Clock
+    from shared.traces.port import Spans
 
 AGAIN_S = 1.0
 
@@ -40,10 +41,11 @@ _log = structlog.get_logger()
 class Announcer:
     """Speaks for one camera."""
 
-    def __init__(self, camera: str, publisher: Publisher, clock: Clock) -> None:
+    def __init__(self, camera: str, publisher: Publisher, clock: Clock, spans: Spans) -> None:
         self.camera = camera
         self._publisher = publisher
         self._clock = clock
+        self._spans = spans
 
     async def opened(self, epoch: Epoch) -> None:
         """A new epoch begins."""
@@ -100,12 +102,18 @@ class Announcer:
         bitmap = Bitmap(picture.pixels)
         name = f"{self.camera}-{epoch.number}-{epoch.sent}"
         envelopes = [self._beat(epoch.number, epoch.lease, beat) for beat in beats]
-        envelopes.append(self._publisher.mint(event, id=name, picture=bitmap))
+        said = self._publisher.mint(event, id=name, picture=bitmap)
+        envelopes.append(said)
         try:
             await self._publisher.publish(envelopes)
         except Transient as error:
             _log.warning("frame_dropped", frame=name, reason=str(error))
             return False
+        self._spans.tell(
+            "capture", said.traceparent, None, min(at, event.read_at),
+            kind="producer", vantage_camera=self.camera, vantage_event=name,
+        )  # fmt: skip
+        _log.debug("frame_said", camera=self.camera, correlation=name)
         return True
 
     def status(self, state: State, reason: str, **figures: int | float) -> Envelope:

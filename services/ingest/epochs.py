@@ -47,6 +47,7 @@ class Epoch:
         beats = tuple(self._times.beats(at))
         said = await says.frame(self, at, picture, beats)
         metrics.frames_captured.labels(says.camera).inc()
+        metrics.camera_ages.touch(says.camera, at)
         if not said:
             self._missed += 1
             metrics.frames_dropped.labels(says.camera, "log").inc()

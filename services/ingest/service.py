@@ -67,6 +67,7 @@ def _studio(platform: ServicePlatform, settings: IngestSettings, cameras: Camera
         publisher=platform.publisher,
         clock=clock,
         metrics=platform.metrics,
+        spans=platform.spans,
         chance=random.random,
         opening=settings.open_timeout + settings.read_timeout,
         patience=settings.read_timeout,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from shared.db.engine import Database
     from shared.db.leases import Lease
     from shared.metrics import Metrics
+    from shared.traces.port import Spans
 
 GRACE_S = 3.0
 """A reader times out by itself; one that does not even say so within this time more is stuck."""
@@ -60,6 +61,7 @@ class Studio:
     publisher: Publisher
     clock: Clock
     metrics: Metrics
+    spans: Spans
     chance: Callable[[], float]
     opening: float  # seconds in which a reader has its first picture, or gives up by itself
     patience: float  # seconds without data after which a reader gives up by itself
@@ -74,7 +76,7 @@ class Stream:
         self.state: State = "connecting"
         self.reason = ""
         self._studio = studio
-        self._says = Announcer(document.camera, studio.publisher, studio.clock)
+        self._says = Announcer(document.camera, studio.publisher, studio.clock, studio.spans)
         self._lease: Lease | None = None
         self._session: Session | None = None
         self._attempts = Attempts()
@@ -115,8 +117,6 @@ class Stream:
         """The reader's figures of the last `seconds`, while pictures come."""
         if self._epoch is None:
             return None
-        age = (self._studio.clock.now() - self._epoch.last_at) / SECOND
-        self._studio.metrics.camera_age.labels(self.camera).set(max(0.0, age))
         return self._status(self._epoch.rate(seconds))
 
     async def run(self) -> None:
@@ -134,6 +134,7 @@ class Stream:
             finally:
                 await _cancelled(reading, over)
                 self._leave()
+                self._measure(None)
             await self._step_down(lease)
 
     async def close(self, reason: str) -> None:
@@ -161,11 +162,21 @@ class Stream:
         if lease is None or (self._shown and (state, reason) == (self.state, self.reason)):
             return
         self.state, self.reason = state, reason
+        self._measure(state)
         with contextlib.suppress(LeaseLost):
             async with self._studio.database.transaction() as tx:
                 await fence(tx, lease)
                 await tx.add([self._status()])
             self._shown = True
+
+    def _measure(self, state: State | None) -> None:
+        """The camera's gauges; a camera that nobody here shall read has none, or it would look broken for ever."""
+        metrics = self._studio.metrics
+        if state in (None, "disabled", "ended"):
+            metrics.camera_ages.forget(self.camera)
+            metrics.camera_up.remove(self.camera)
+        else:
+            metrics.camera_up.labels(self.camera).set(state == "online")
 
     async def _keep_reading(self, lease: Lease) -> None:
         if not self.document.enabled:

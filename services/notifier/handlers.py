@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from schemas.events.alert_raised import AlertRaised
 from schemas.events.camera_configured import CameraConfigured
 from schemas.events.incident_changes import IncidentMoved
-from services.notifier.domain import wants
+from services.notifier.domain import delivery_id, wants
+from services.notifier.store import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from shared.bus.port import Batch
     from shared.clock import Clock
     from shared.db.engine import Database
+
+log = structlog.get_logger(component="notifier")
 
 GROUP = "notifier"
 
@@ -36,7 +41,13 @@ class AlertHandler:
         kinds = {channel.id: channel.kind for channel in await self._store.channels()}
         listeners = [one for one in await self._store.subscriptions() if one.channel in kinds]
         wanted = [
-            (envelope.event, listener, kinds[listener.channel])
+            Wanted(
+                envelope.event,
+                listener,
+                kinds[listener.channel],
+                envelope.traceparent or "",
+                envelope.correlation or envelope.id,
+            )
             for envelope in batch.envelopes
             if isinstance(envelope.event, AlertRaised)
             for listener in listeners
@@ -45,6 +56,13 @@ class AlertHandler:
         async with self._database.transaction() as tx:
             await self._store.add_deliveries(tx, wanted, self._clock.now())
             tx.after_commit(self._wake)
+        for one in wanted:
+            log.info(
+                "alert_taken",
+                alert=one.alert.alert,
+                delivery=delivery_id(one.alert.alert, one.listener.id),
+                correlation=one.correlation,
+            )
 
 
 class IncidentHandler:

@@ -12,6 +12,9 @@ import structlog
 from schemas.events.delivery_changed import DeliveryChanged
 from services.notifier.channels.port import Message, Target
 from services.notifier.domain import SECOND, Answer, judge, next_try
+from shared import telemetry
+from shared.errors import Transient
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
     from shared.clock import Clock
     from shared.db.engine import Database
     from shared.metrics import Metrics
+    from shared.traces.port import Spans
 
 log = structlog.get_logger()
 
 CLAIM = 120 * SECOND  # longer than any try: who dies in the act is followed after this time
 POLL = 1.0
+COUNT_S = 10.0
 
 State = Literal["delivered", "retrying", "failed"]
 
@@ -50,6 +55,7 @@ class Sender:
         jitter: Callable[[], float],
         owner: str,
         metrics: Metrics,
+        spans: Spans | None = None,
         per_channel: int = 8,
         in_flight: int = 64,
     ) -> None:
@@ -64,6 +70,7 @@ class Sender:
         self._jitter = jitter
         self._owner = owner
         self._metrics = metrics
+        self._spans = spans or Traces().of("notifier", clock)
         self._per_channel = per_channel
         self._in_flight = in_flight
         self._busy: Counter[str] = Counter()
@@ -88,6 +95,16 @@ class Sender:
                     async with asyncio.timeout(POLL):
                         await self._due.wait()
 
+    async def count(self) -> None:
+        """Keep the gauge of what waits, until cancelled."""
+        gauge = self._metrics.deliveries_waiting
+        while True:
+            with contextlib.suppress(Transient):
+                due, later = await self._store.waiting(self._clock.now())
+                gauge.labels("due").set(due)
+                gauge.labels("later").set(later)
+            await asyncio.sleep(COUNT_S)
+
     async def _claim(self) -> list[Delivery]:
         room = self._in_flight - self._busy.total()
         if room <= 0:
@@ -104,10 +121,17 @@ class Sender:
 
     async def _try(self, delivery: Delivery) -> None:
         try:
-            began = self._clock.monotonic()
-            answer = await self._send(delivery)
-            took_ms = round((self._clock.monotonic() - began) * 1000)
-            await self._settle(delivery, answer, took_ms)
+            with telemetry.trace(delivery.traceparent, delivery.correlation) as here:
+                started, began = self._clock.now(), self._clock.monotonic()
+                answer = await self._send(delivery)
+                took_ms = round((self._clock.monotonic() - began) * 1000)
+                state = await self._settle(delivery, answer, took_ms)
+                self._spans.tell(
+                    "deliver", here, delivery.traceparent, started, kind="client", always=True,
+                    failed=state != "delivered", vantage_delivery=delivery.id,
+                    vantage_channel=delivery.kind, vantage_state=state,
+                    vantage_attempt=delivery.attempt + 1,
+                )  # fmt: skip
         finally:
             self._busy[delivery.channel] -= 1
             self._due.set()
@@ -130,7 +154,7 @@ class Sender:
         target = Target(url=channel.url, secrets=self._open_secret(channel))
         return await self._kinds[channel.kind].send(message, target)
 
-    async def _settle(self, delivery: Delivery, answer: Answer, took_ms: int) -> None:
+    async def _settle(self, delivery: Delivery, answer: Answer, took_ms: int) -> State:
         now = self._clock.now()
         verdict = judge(answer)
         next_at = None
@@ -146,19 +170,22 @@ class Sender:
             )  # fmt: skip
             if not ours:
                 log.warning("delivery_overtaken", delivery=delivery.id, detail=answer.detail)
-                return
+                return state
             if verdict == "gone":
                 await self._store.change_channel(
                     tx, delivery.channel, enabled=False, disabled_reason=answer.detail
                 )
             event = _changed(delivery, state, next_at, answer, now)
             await tx.add([self._publisher.mint(event)])
+        if state == "delivered":
+            self._metrics.reached("delivered", delivery.alert.matched_at, now)
         self._metrics.deliveries.labels(delivery.kind, state).inc()
         self._metrics.delivery_seconds.labels(delivery.kind).observe(took_ms / 1000)
         log.info(
-            "delivery tried", delivery=delivery.id, channel=delivery.channel, state=state,
+            "delivery_tried", delivery=delivery.id, channel=delivery.channel, state=state,
             attempt=delivery.attempt + 1, detail=answer.detail,
         )  # fmt: skip
+        return state
 
 
 def _changed(

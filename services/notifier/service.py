@@ -44,7 +44,7 @@ async def start(platform: ServicePlatform, settings: NotifierSettings) -> AsyncI
             database, store, platform.publisher, clock,
             kinds=kinds, messages=messages, cameras=cameras, open_secret=desk.open_secrets,
             jitter=lambda: secrets.randbelow(1000) / 1000, owner=platform.instance,
-            metrics=platform.metrics, per_channel=settings.per_channel,
+            metrics=platform.metrics, spans=platform.spans, per_channel=settings.per_channel,
             in_flight=settings.in_flight,
         )  # fmt: skip
         yield Running(
@@ -67,7 +67,7 @@ async def start(platform: ServicePlatform, settings: NotifierSettings) -> AsyncI
                     handler=cameras,
                 ),
             ],
-            jobs={"sender": sender.run},
+            jobs={"sender": sender.run, "count": sender.count},
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, update
 
 from schemas.events.alert_raised import AlertRaised
 from services.notifier.domain import Subscription, delivery_id
@@ -56,6 +56,18 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     created_at: int
     changed_at: int
+    traceparent: str = ""
+    correlation: str = ""
+
+
+class Wanted(NamedTuple):
+    """An alert that a subscription wants, by a channel of this kind."""
+
+    alert: AlertRaised
+    listener: Subscription
+    kind: str
+    traceparent: str = ""
+    correlation: str = ""
 
 
 class Store:
@@ -142,33 +154,35 @@ class Store:
     async def add_deliveries(
         self,
         tx: Transaction,
-        wanted: Sequence[tuple[AlertRaised, Subscription, str]],
+        wanted: Sequence[Wanted],
         now: int,
     ) -> None:
-        """A row for every (alert, subscription, kind of its channel), due at once; rows that stand are left alone."""
+        """A row for each, due at once; rows that stand are left alone."""
         if not wanted:
             return
         rows = [
             {
-                "id": delivery_id(alert.alert, subscription.id),
-                "alert": alert.alert,
-                "incident": alert.incident,
-                "camera": alert.camera,
-                "subscription": subscription.id,
-                "channel": subscription.channel,
-                "kind": kind,
+                "id": delivery_id(one.alert.alert, one.listener.id),
+                "alert": one.alert.alert,
+                "incident": one.alert.incident,
+                "camera": one.alert.camera,
+                "subscription": one.listener.id,
+                "channel": one.listener.channel,
+                "kind": one.kind,
                 "state": "pending",
                 "attempt": 0,
                 "next_at": now,
                 "claimed_by": "",
                 "claimed_until": 0,
-                "event": _ENCODER.encode(alert),
+                "event": _ENCODER.encode(one.alert),
                 "incident_state": "OPEN",
                 "detail": "",
                 "created_at": now,
                 "changed_at": now,
+                "traceparent": one.traceparent,
+                "correlation": one.correlation,
             }
-            for alert, subscription, kind in wanted
+            for one in wanted
         ]
         await tx.execute(insert_new(deliveries), rows)
 
@@ -211,6 +225,16 @@ class Store:
             found = await reader.execute(select(func.min(deliveries.c.next_at)).where(waiting))
             earliest: int | None = found.scalar_one_or_none()
             return earliest
+
+    async def waiting(self, now: int) -> tuple[int, int]:
+        """How many deliveries are due, and how many are tried later."""
+        due = func.sum(case((deliveries.c.next_at <= now, 1), else_=0))
+        statement = select(func.count(), func.coalesce(due, 0)).where(
+            deliveries.c.state.in_(WAITING)
+        )
+        async with self._database.read() as reader:
+            waiting, due_now = (await reader.execute(statement)).one()
+            return int(due_now), int(waiting) - int(due_now)
 
     async def settle(
         self, tx: Transaction, delivery: Delivery, *, state: str, next_at: int | None, answer: Answer,

@@ -15,22 +15,28 @@ import structlog
 from schemas import topics
 from schemas.events.alert_raised import AlertRaised
 from schemas.events.camera_configured import CameraConfigured
+from schemas.events.detections_made import DetectionsMade
 from schemas.events.incident_changes import IncidentMoved, IncidentOpened
 from schemas.events.plan_decided import PlanDecided
 from schemas.events.rule_defined import RuleDefined
+from schemas.events.stream_marks import StreamClosed
 from services.orchestrator import store
 from services.orchestrator.domain import plan
-from services.orchestrator.stage import CameraStage, Effects
+from services.orchestrator.stage import CameraStage, Effects, Mark
 from shared.ids import derived
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from schemas.event import Envelope, Event
     from services.orchestrator.knowledge import Knowledge
     from shared.bus.port import Batch, Partition, Publisher
     from shared.clock import Clock
     from shared.db.checkpoints import Checkpoints
     from shared.db.engine import Database
-    from shared.metrics import Metrics
+    from shared.metrics import Metrics, Stage
+    from shared.traces.port import Spans
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +55,7 @@ class DetectionHandler:
         *,
         knowledge: Knowledge,
         metrics: Metrics,
+        spans: Spans | None = None,
         interval_s: float,
     ) -> None:
         self._database = database
@@ -57,6 +64,7 @@ class DetectionHandler:
         self._clock = clock
         self._knowledge = knowledge
         self._metrics = metrics
+        self._spans = spans or Traces().of("orchestrator", clock)
         self._interval = interval_s
         self._lanes: dict[Partition, _Lane] = {}
 
@@ -71,8 +79,12 @@ class DetectionHandler:
     async def revoked(self, partition: Partition) -> None:
         """Checkpoint what was done since the last one, then forget."""
         lane = self._lanes.pop(partition, None)
-        if lane is not None and lane.next_offset is not None:
+        if lane is None:
+            return
+        if lane.next_offset is not None:
             await self._save(partition, lane, lane.next_offset, [])
+        for camera in lane.cameras:
+            self._forget(camera)
 
     async def __call__(self, batch: Batch) -> None:
         """Take a batch through the stage, in order.
@@ -84,13 +96,50 @@ class DetectionHandler:
         lane = self._lanes[batch.partition]
         effects, started = Effects(), self._clock.monotonic()
         for envelope in batch.envelopes:
-            effects.add(lane.stage.handle(envelope, now=self._clock.now()))
+            effects.add(self._take(lane, envelope))
             await asyncio.sleep(0)  # a backlog must not keep the loop from everybody else
         self._measure(batch, lane, effects, self._clock.monotonic() - started)
         await self._publisher.publish(effects.fast)
+        self._reached("tracks", batch.envelopes)
         lane.next_offset = batch.next_offset
         if effects.incidents or self._clock.monotonic() - lane.saved >= self._interval:
             await self._save(batch.partition, lane, batch.next_offset, effects.incidents)
+            self._reached("incident", effects.incidents)
+
+    def _take(self, lane: _Lane, envelope: Envelope) -> Effects:
+        started, under = self._clock.now(), self._spans.under(envelope)
+        effects = lane.stage.handle(under, now=started)
+        if isinstance(envelope.event, DetectionsMade | Mark):
+            lane.cameras.add(envelope.key)
+            self._follow(envelope.key, envelope.event)
+        if effects.incidents or isinstance(envelope.event, DetectionsMade):
+            self._spans.tell(
+                "evaluate", under.traceparent, envelope.traceparent, started,
+                always=bool(effects.incidents), vantage_camera=envelope.key, vantage_event=envelope.id,
+            )  # fmt: skip
+        if effects.late:
+            self._metrics.late_events.labels(envelope.key).inc(effects.late)
+        return effects
+
+    def _follow(self, camera: str, event: DetectionsMade | Mark) -> None:
+        """Keep the camera's watermark; a stream that is over has none."""
+        if isinstance(event, StreamClosed):
+            self._forget(camera)
+        else:
+            self._metrics.watermarks.touch(camera, event.at)
+
+    def _forget(self, camera: str) -> None:
+        self._metrics.watermarks.forget(camera)
+        self._metrics.tracks_live.remove(camera)
+
+    def _reached(self, stage: Stage, envelopes: Iterable[Envelope]) -> None:
+        now = self._clock.now()
+        for envelope in envelopes:
+            event = envelope.event
+            if isinstance(event, DetectionsMade):
+                self._metrics.reached(stage, event.captured_at, now)
+            elif isinstance(event, IncidentOpened):
+                self._metrics.reached(stage, event.matched_at, now)
 
     async def _save(
         self, partition: Partition, lane: _Lane, next_offset: int, said: list[Envelope]
@@ -108,10 +157,17 @@ class DetectionHandler:
         keys = {envelope.key for envelope in batch.envelopes}
         for camera in keys:
             self._metrics.rule_seconds.labels(camera).observe(seconds / len(keys))
-            self._metrics.tracks_live.labels(camera).set(lane.stage.tracks(camera))
+            if camera in self._metrics.watermarks:
+                self._metrics.tracks_live.labels(camera).set(lane.stage.tracks(camera))
         for envelope in effects.incidents:
             self._count(envelope.event)
+            _tell(envelope)
+        for miss in effects.near_misses:
+            self._metrics.near_misses.labels(miss.camera, miss.rule).inc()
         for gap in effects.gaps:
+            self._metrics.coverage_gaps.labels(gap.camera, gap.rule).inc()
+            seconds = max(0, gap.until - gap.since) / 1_000_000
+            self._metrics.coverage_gap_seconds.labels(gap.camera, gap.rule).inc(seconds)
             log.warning(
                 "coverage_gap", camera=gap.camera, rule=gap.rule, since=gap.since, until=gap.until
             )
@@ -127,6 +183,16 @@ class DetectionHandler:
             self._metrics.alert_latency.labels(event.severity).observe(latency)
 
 
+def _tell(envelope: Envelope) -> None:
+    """A log line for what people will hear of, under the correlation of the frame that it began with."""
+    event = envelope.event
+    known = {"correlation": envelope.correlation, "trace_id": (envelope.traceparent or "")[3:35]}
+    if isinstance(event, IncidentOpened):
+        log.info("incident_opened", incident=event.incident, camera=event.camera, **known)
+    elif isinstance(event, AlertRaised):
+        log.info("alert_raised", alert=event.alert, incident=event.incident, **known)
+
+
 class _Lane:
     """A partition in work: its stage, when it was saved, and the offset that is not saved yet."""
 
@@ -134,6 +200,7 @@ class _Lane:
         self.stage = stage
         self.saved = saved
         self.next_offset: int | None = None
+        self.cameras: set[str] = set()  # that were heard of
 
 
 class CameraHandler:

@@ -49,6 +49,7 @@ async def start(
         clock,
         knowledge=knowledge,
         metrics=platform.metrics,
+        spans=platform.spans,
         interval_s=settings.checkpoint_s,
     )
     incidents = Incidents(database, publisher, clock, platform.metrics)

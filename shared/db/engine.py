@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from shared.db import inbox, outbox
 from shared.errors import Invalid, Poison, Transient, Unavailable
@@ -163,6 +164,14 @@ class Transaction(Reader):
             call()
 
 
+class PoolUse(NamedTuple):
+    """Connections of a pool: lent out, open and free, and how many there may be."""
+
+    in_use: int
+    idle: int
+    limit: int
+
+
 class Database:
     """One service's database, opened by an adapter (`shared.db.sqlite`, `shared.db.postgres`).
 
@@ -219,6 +228,16 @@ class Database:
             return Health(status="unhealthy", reason=str(error))
         return Health(status="healthy")
 
+    def pools(self) -> dict[str, PoolUse]:
+        """What the connections are doing, by pool; for the metrics, from any thread."""
+        writer, reader = self._adapter.writer, self._adapter.reader
+        named = {"writer": writer} if reader is writer else {"writer": writer, "reader": reader}
+        return {
+            name: _use(engine.pool)
+            for name, engine in named.items()
+            if isinstance(engine.pool, QueuePool)
+        }
+
     async def _connected(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
         borrowed = stack.enter_async_context(engine.connect())
         connection = await _plainly(self._adapter, borrowed)
@@ -257,6 +276,12 @@ async def _plainly(
         if complaint is None:
             raise
         raise complaint from error
+
+
+def _use(pool: QueuePool) -> PoolUse:
+    # SQLAlchemy tells the overflow in use but not the most that it allows.
+    limit = pool.size() + max(0, pool._max_overflow)
+    return PoolUse(pool.checkedout(), pool.checkedin(), limit)
 
 
 async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:

@@ -20,11 +20,12 @@ from shared.errors import Transient
 from shared.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from sqlalchemy import Row
 
+    from schemas.event import Envelope
     from shared.bus.port import Publisher
     from shared.clock import Clock
     from shared.db.engine import Database
@@ -48,6 +49,7 @@ class Relay:
         clock: Clock,
         batch: int = 500,
         poll_s: float = 1.0,
+        said: Callable[[Sequence[Envelope], Sequence[int]], None] | None = None,
     ) -> None:
         self._database = database
         self._publisher = publisher
@@ -55,6 +57,7 @@ class Relay:
         self._clock = clock
         self._batch = batch
         self._poll_s = poll_s
+        self._said = said  # told what the log has acknowledged, and since when it waited
         self._leases = Leases(database, clock)
         self._log = structlog.get_logger().bind(service=database.service, component="relay")
         self._trouble = ""  # why the database did not let it work, at the last try
@@ -107,7 +110,10 @@ class Relay:
         """
         rows = await self._oldest()
         if rows:
-            await self._publisher.publish([outbox.envelope(row) for row in rows])
+            envelopes = [outbox.envelope(row) for row in rows]
+            await self._publisher.publish(envelopes)
+            if self._said is not None:
+                self._said(envelopes, [row.added_at for row in rows])
             async with self._database.transaction() as tx:
                 await fence(tx, lease)
                 await tx.execute(outbox.remove([row.id for row in rows]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
+from schemas import topics
 from shared.clock import SystemClock
 from shared.http import Application
 from shared.metrics import BusObserver, Metrics
@@ -15,11 +17,14 @@ from shared.peers import Peers
 from shared.platform import Platform, ServicePlatform, open_platform, open_service
 from shared.runtime.consumers import Consumer, watch
 from shared.runtime.disk import Disk
+from shared.runtime.gauges import Gauges
 from shared.runtime.health import Checks
+from shared.runtime.onlog import OnLog
 from shared.runtime.process import process_routes
 from shared.runtime.routes import check_doors
 from shared.settings import Configuration
 from shared.supervisor import Supervisor
+from shared.traces.port import Traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -33,7 +38,8 @@ if TYPE_CHECKING:
 
 DRAIN_S = 4.0  # for consumers to finish what is in flight
 STEP_S = 2.0  # for each other step of the drain
-MEASURE_S = 10.0
+TRACED = frozenset({topics.INCIDENTS, topics.ALERTS, topics.DELIVERIES})
+"""Low-rate facts: each that is handled is a span of its own. What frames lead to, their stages tell themselves."""
 log = structlog.get_logger(component="runtime")
 
 
@@ -50,14 +56,15 @@ class Runtime:
         works: bool = True,
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(clock)
+        self.traces = Traces(settings.trace_ratio)
         self.ready = False
         self._services = services
         self._configuration = configuration
-        self._clock = clock
+        self.clock = clock
         self._observer = BusObserver(self.metrics)
-        name = services[0].name if len(services) == 1 else "vantage"
-        self.checks = Checks(name, clock, self.metrics)
+        self.name = services[0].name if len(services) == 1 else "vantage"
+        self.checks = Checks(self.name, clock, self.metrics)
         self.checks.dependencies["disk"] = Disk(settings.data_dir).check
         self._supervisor = Supervisor(clock, self.metrics.task_restarts)
         self._consumers: dict[str, Consumer] = {}
@@ -65,15 +72,23 @@ class Runtime:
         self._running: dict[str, Running] = {}
         self._drained = False
         self._works = works
+        self._gauges = Gauges(
+            self.metrics,
+            self.checks,
+            folder=settings.data_dir,
+            consumers=self._consumers,
+            relays=self._relays,
+        )
+        self.metrics.build.labels(self.checks.version, settings.instance).set(1)
 
     @asynccontextmanager
     async def lifespan(self, app: Application) -> AsyncIterator[None]:
         """Open the platform, start every service, run their work; drain at the end."""
-        peers = Peers(self.settings, self._clock)
+        peers = Peers(self.settings, self.clock)
         peers.serve(frozenset(service.name for service in self._services), app)
         async with AsyncExitStack() as stack:
             platform = await stack.enter_async_context(
-                open_platform(self.settings, self.metrics, self._clock, peers)
+                open_platform(self.settings, self.metrics, self.clock, peers, self.traces)
             )
             self.checks.dependencies["cache"] = platform.cache.check
             self.checks.dependencies["blobs"] = platform.blobs.check
@@ -136,8 +151,15 @@ class Runtime:
     def _relay(self, service: Service, view: ServicePlatform) -> None:
         from shared.db.relay import Relay
 
-        relay = Relay(view.database, view.publisher, owner=view.instance, clock=view.clock)
+        relay = Relay(
+            view.database,
+            view.publisher,
+            owner=view.instance,
+            clock=view.clock,
+            said=OnLog(self.metrics, view.spans, view.clock),
+        )
         self._relays[f"{service.name}.relay"] = relay
+        self._gauges.databases[service.name] = view.database
         self.checks.dependencies[f"{service.name}.database"] = view.database.check
         self.checks.services[service.name]["outbox"] = relay.check
 
@@ -145,6 +167,10 @@ class Runtime:
         self, service: Service, view: ServicePlatform, subscription: Subscription, number: int
     ) -> None:
         from shared.bus.engine import Engine
+
+        if subscription.kind == "group" and TRACED.issuperset(subscription.topics):
+            handler = view.spans.handling(subscription.handler)
+            subscription = dataclasses.replace(subscription, handler=handler)
 
         def make() -> Engine:
             return Engine(
@@ -158,7 +184,7 @@ class Runtime:
             )
 
         name = f"{service.name}.{subscription.group}.{number}"
-        consumer = Consumer(name, make)
+        consumer = Consumer(name, subscription.group, make)
         self._consumers[name] = consumer
         self.checks.services[service.name][f"consumer.{subscription.group}.{number}"] = (
             consumer.check
@@ -174,17 +200,8 @@ class Runtime:
             for name, job in running.jobs.items():
                 self._supervisor.start(f"{service}.{name}", job)
         self._supervisor.start("watchdog", lambda: watch(self._consumers, self._supervisor))
-        self._supervisor.start("gauges", self._measure)
+        self._supervisor.start("gauges", self._gauges.keep)
         self.checks.dependencies["supervisor"] = self._supervisor.check
-
-    async def _measure(self) -> None:
-        """Keep the gauges of health and outboxes fresh for whoever reads the metrics alone."""
-        while True:
-            await self.checks.report()
-            for name, relay in self._relays.items():
-                waiting = (await relay.check()).details.get("waiting", 0)
-                self.metrics.outbox_waiting.labels(name.removesuffix(".relay")).set(waiting)
-            await asyncio.sleep(MEASURE_S)
 
     async def _each(self, kind: str, steps: Mapping[str, Awaitable[Any]], patience: float) -> None:
         """Do these steps of the drain side by side; one that fails or is late holds up none of the others."""
@@ -222,6 +239,7 @@ def application(
     return Application(
         runtime.metrics,
         body_limit=settings.body_limit,
+        spans=runtime.traces.of(runtime.name, runtime.clock),
         title=title,
         lifespan=runtime.lifespan,
     )

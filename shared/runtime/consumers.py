@@ -19,8 +19,9 @@ LOOK_S = 5.0
 class Consumer:
     """One subscription's engine. An engine that ended is done for: the next start makes a new one."""
 
-    def __init__(self, name: str, make: Callable[[], Engine]) -> None:
+    def __init__(self, name: str, group: str, make: Callable[[], Engine]) -> None:
         self.name = name
+        self.group = group
         self._make = make
         self._engine: Engine | None = None
         self._drained = asyncio.Event()
@@ -49,6 +50,14 @@ class Consumer:
     def caught_up(self) -> bool:
         """Whether a table has read to its end; true for other kinds once they run."""
         return self._engine is not None and self._engine.caught_up
+
+    def queued(self) -> dict[tuple[str, str], int]:
+        """Records fetched and not handled yet, by group and topic; for the metrics, from any thread."""
+        found: dict[tuple[str, str], int] = {}
+        for lane in list(self._engine.lanes) if self._engine is not None else ():
+            place = self.group, lane.partition.topic
+            found[place] = found.get(place, 0) + len(lane.queue)
+        return found
 
     @property
     def stuck(self) -> bool:

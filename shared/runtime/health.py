@@ -29,7 +29,7 @@ class Checks:
         self.dependencies: dict[str, Check] = {}
         self.services: dict[str, dict[str, Check]] = {}
         self._name = name
-        self._version = version("vantage")  # reads files: once
+        self.version = version("vantage")  # reads files: once
         self._clock = clock
         self._metrics = metrics
 
@@ -42,7 +42,7 @@ class Checks:
         return {
             "status": worst({**dependencies, **_flat(services)}),
             "service": self._name,
-            "version": self._version,
+            "version": self.version,
             "timestamp": moment(self._clock.now()).isoformat(),
             "details": {
                 "dependencies": _lines(dependencies),

@@ -251,7 +251,7 @@ def metrics_app(metrics: Metrics) -> ASGIApp:
         if scope["type"] != "http":
             return
         found = scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD")
-        body = metrics.exposition() if found else b"see /metrics\n"
+        body = await asyncio.to_thread(metrics.exposition) if found else b"see /metrics\n"
         headers = [(b"content-type", CONTENT_TYPE.encode())]
         await send(
             {"type": "http.response.start", "status": 200 if found else 404, "headers": headers}

@@ -32,6 +32,7 @@ from shared.security.camera_login import CameraLogin, seal_login
 from shared.security.egress import Egress
 from shared.security.envelope import SecretBox
 from shared.settings import Network
+from shared.traces.port import Traces
 
 AnEvent = TypeVar("AnEvent", bound=Event)
 FAST = IngestSettings(open_timeout=4, read_timeout=2, lease=3)
@@ -224,6 +225,7 @@ def studio(
         publisher=said,
         clock=clock,
         metrics=Metrics(),
+        spans=Traces().of("ingest", clock),
         chance=lambda: 0.0,
         opening=FAST.open_timeout + FAST.read_timeout,
         patience=FAST.read_timeout,

@@ -348,7 +348,7 @@ async def test_a_consumer_without_progress_is_started_again(
     stuck = Health(status="unhealthy", reason="no progress", details={"stuck": ["t/0"]})
     engines = [Engine(stuck), Engine(Health(status="healthy"))]
     waiting = iter(engines)
-    consumer = Consumer("toy", lambda: next(waiting))  # type: ignore[arg-type,return-value]  # as much as it needs
+    consumer = Consumer("toy", "toy", lambda: next(waiting))  # type: ignore[arg-type,return-value]  # as much as it needs
     supervisor = Supervisor(SystemClock(), Metrics().task_restarts)
     supervisor.start("toy", consumer.run)
     supervisor.start("watchdog", lambda: watch({"toy": consumer}, supervisor))

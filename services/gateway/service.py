@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import httpx
 from fastapi import APIRouter
 
-from services.gateway.api import make_router, make_token_router
+from schemas import topics
+from services.gateway.api import (
+    make_dead_letter_router,
+    make_router,
+    make_token_router,
+    make_trail_router,
+)
+from services.gateway.dead_letters import DeadLetters
 from services.gateway.pages import (
     Cookies,
     make_document_router,
@@ -22,9 +29,12 @@ from services.gateway.people import People
 from services.gateway.proxy import make_proxy_router
 from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
-from services.gateway.store import Store
+from services.gateway.store import AuditStore, ReplayStore, Store
 from services.gateway.table import Table
 from services.gateway.throttle import Throttle
+from services.gateway.trail import Trail
+from shared.audit import Audit
+from shared.bus.port import Subscription
 from shared.errors import Invalid, Setup
 from shared.security.scopes import ROLES
 from shared.security.tokens import Grant, Issuer
@@ -43,15 +53,16 @@ OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["ad
 async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIterator[Running]:
     """Open the doors; the first administrator's sign-in link is printed where there is none yet."""
     clock, keys, issuer = platform.clock, platform.keys, Issuer(platform.keys, platform.clock)
+    audit = Audit(platform.publisher, clock)
     passwords, throttle = Passwords(settings.hashers), Throttle(platform.cache)
     sessions = Sessions(
         platform.database, Store(), clock,
         box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
-        revocations=platform.revocations, settings=settings,
+        revocations=platform.revocations, settings=settings, audit=audit,
     )  # fmt: skip
     people = People(
         platform.database, Store(), clock,
-        passwords=passwords, sessions=sessions, revocations=platform.revocations,
+        passwords=passwords, sessions=sessions, revocations=platform.revocations, audit=audit,
     )  # fmt: skip
     await sessions.remember()
     await _first_admin(platform, people)
@@ -63,16 +74,29 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     router.include_router(make_session_router(sessions, cookies, platform.metrics))
     router.include_router(make_page_router("Vantage"))
     router.include_router(make_document_router(table))
+    letters = DeadLetters(platform.log, platform.database, clock, store=ReplayStore(), audit=audit)
+    router.include_router(make_dead_letter_router(letters))
+    trail = Trail(platform.database, AuditStore(), clock, blobs=platform.blobs, keys=keys)
+    router.include_router(make_trail_router(trail))
 
     async def sweep() -> None:
         while True:
             await sessions.sweep()
             if keys.due(now=clock.now(), days=settings.key_days):
                 await asyncio.to_thread(keys.rotate)
+                async with platform.database.transaction() as tx:
+                    await tx.add([audit.entry("key.rotated", "key:signing")])
             await asyncio.sleep(SWEEP_S)
 
     async with _elsewhere(table, settings, issuer) as elsewhere:
-        yield replace(elsewhere, router=router, jobs={"sweep": sweep, **elsewhere.jobs})
+        yield replace(
+            elsewhere,
+            router=router,
+            subscriptions=[
+                Subscription(topics=(topics.AUDIT,), group="gateway-audit", handler=trail)
+            ],
+            jobs={"sweep": sweep, "checkpoints": trail.keep_anchoring, **elsewhere.jobs},
+        )
 
 
 @asynccontextmanager
@@ -106,6 +130,8 @@ SERVICE = Service(
     port=8000,
     settings=GatewaySettings,
     start=start,
+    consumes=(topics.AUDIT,),
+    produces=(topics.AUDIT,),
     migrations="services.gateway.migrations",
     description="The only public door: people, programs, their tokens, and the way to every service.",
 )

@@ -2,6 +2,7 @@
 
 from schemas.event import Event, type_name
 from schemas.events.alert_raised import AlertRaised
+from schemas.events.audit_recorded import AuditRecorded
 from schemas.events.camera_configured import CameraConfigured
 from schemas.events.camera_status_changed import CameraStatusChanged
 from schemas.events.delivery_changed import DeliveryChanged
@@ -29,6 +30,7 @@ EVENTS: tuple[type[Event], ...] = (
     AlertRaised,
     DeliveryChanged,
     CameraStatusChanged,
+    AuditRecorded,
     CameraConfigured,
     PlanDecided,
     RuleDefined,

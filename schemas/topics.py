@@ -59,6 +59,13 @@ CAMERA_STATUS = Topic(
     retention_hours=24 * 30,
     description="Connection states of cameras, with the reason.",
 )
+AUDIT = Topic(
+    name="audit",
+    kind="durable",
+    partitions=1,
+    retention_hours=24 * 365,
+    description="Who did what. One partition: its order is the order of the chain.",
+)
 CAMERAS = Topic(
     name="cameras",
     kind="compacted",
@@ -87,6 +94,7 @@ TOPICS: tuple[Topic, ...] = (
     ALERTS,
     DELIVERIES,
     CAMERA_STATUS,
+    AUDIT,
     CAMERAS,
     PLANS,
     RULES,

@@ -35,6 +35,8 @@ SERVICES: Mapping[str, str] = {
 COMMANDS: Mapping[str, str] = {
     "user": "services.gateway.cli",
     "client": "services.gateway.cli",
+    "audit": "services.gateway.cli",
+    "dead-letters": "services.gateway.cli",
     "camera": "services.vms.cli",
     "rule": "services.orchestrator.cli",
     "notify": "services.notifier.cli",

@@ -15,7 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 
-from shared import errors, telemetry
+from shared import audit, errors, telemetry
 from shared.security.redaction import is_secret_name, scrub
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ class Boundary:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        with telemetry.trace(headers.get("traceparent"), headers.get("x-request-id")):
+        trace = telemetry.trace(headers.get("traceparent"), headers.get("x-request-id"))
+        with trace, audit.request():
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
             else:

@@ -61,6 +61,7 @@ SERVICE = Service(
     port=8003,
     settings=DashboardSettings,
     consumes=(topics.FRAMES, topics.CAMERAS, *HEARD),
+    produces=(topics.AUDIT,),
     start=start,
     description="The operator's console: live pictures with boxes and tracks, alerts as they come, camera states.",
 )

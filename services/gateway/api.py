@@ -2,25 +2,32 @@
 
 import base64
 import binascii
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
-from fastapi.responses import JSONResponse, Response
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.cloudevents import rfc3339
+from services.gateway.dead_letters import DeadLetters, Wanted
 from services.gateway.people import People
 from services.gateway.sessions import Sessions
 from services.gateway.store import Client, User
 from services.gateway.throttle import Throttle
+from services.gateway.trail import COLUMNS, Question, Trail
+from shared.cells import csv_lines
 from shared.http import client_address
 from shared.security.doors import PUBLIC, SignedIn, require
 from shared.security.keys import SigningKeys
 from shared.security.principal import Principal
 from shared.security.tokens import LIFETIME, Grant, Issuer
+from shared.times import parse_time
 
 Role = Literal["admin", "operator", "viewer"]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
+Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Password = Annotated[str, Field(min_length=8, max_length=256)]
 Reader = Annotated[Principal, Depends(require("users:read"))]
 Writer = Annotated[Principal, Depends(require("users:write"))]
@@ -53,6 +60,63 @@ class OwnPassword(Strict):
 
     current: Annotated[str, Field(max_length=256)] | None = None
     new: Password
+
+
+class AuditWindow(Strict):
+    """Which entries of the audit trail."""
+
+    actor: Word | None = None
+    action: Word | None = None
+    object: Word | None = None
+    outcome: Literal["done", "refused"] | None = None
+    since: Annotated[str | None, Field(alias="from", description="RFC 3339, included.")] = None
+    until: Annotated[str | None, Field(alias="to", description="RFC 3339, not included.")] = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    cursor: Annotated[int | None, Field(ge=1, le=2**53)] = None
+    format: Annotated[
+        Literal["csv", "json"] | None, Field(description="All entries as a file instead of a page.")
+    ] = None
+
+    def question(self) -> Question:
+        """The filters as a value."""
+        return Question(
+            actor=self.actor,
+            action=self.action,
+            object=self.object,
+            outcome=self.outcome,
+            since=parse_time("from", self.since),
+            until=parse_time("to", self.until),
+        )
+
+
+class LetterWindow(Strict):
+    """Which dead letters; times are those of their parking."""
+
+    topic: Word | None = None
+    group: Word | None = None
+    error: Word | None = None
+    id: Word | None = None
+    since: Annotated[str | None, Field(alias="from", description="RFC 3339, included.")] = None
+    until: Annotated[str | None, Field(alias="to", description="RFC 3339, not included.")] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+    cursor: Word | None = None
+
+    def wanted(self) -> Wanted:
+        """The filters as a value."""
+        return Wanted(
+            topic=self.topic,
+            group=self.group,
+            error=self.error,
+            id=self.id,
+            since=parse_time("from", self.since),
+            until=parse_time("to", self.until),
+        )
+
+
+class LetterReplay(LetterWindow):
+    """Dead letters to send back, `limit` a call; `next` of the answer is the `cursor` of the next call."""
+
+    dry_run: bool = False
 
 
 class NewClient(Strict):
@@ -138,6 +202,80 @@ def _client_routes(router: APIRouter, people: People) -> None:
     async def remove_client(identity: str, _: Writer) -> None:
         """Remove a program; its tokens are refused at once."""
         await people.remove_client(identity)
+
+
+def make_trail_router(trail: Trail) -> APIRouter:
+    """The audit trail: read and checked, never changed."""
+    router = APIRouter(
+        prefix="/api/v1", tags=["audit"], dependencies=[Depends(require("audit:read"))]
+    )
+
+    @router.get("/audit")
+    async def entries(window: Annotated[AuditWindow, Query()]) -> Response:
+        """Who did what, the newest first."""
+        question = window.question()
+        if window.format is None:
+            items, on = await trail.page(question, before=window.cursor, limit=window.limit)
+            return JSONResponse({"items": items, "next": on})
+        as_csv = window.format == "csv"
+        return StreamingResponse(
+            _audit_file(trail, question, as_csv=as_csv),
+            media_type="text/csv; charset=utf-8" if as_csv else "application/jsonl",
+            headers={
+                "Content-Disposition": f'attachment; filename="audit.{"csv" if as_csv else "jsonl"}"',
+                "Cache-Control": "private, no-store",
+            },
+        )
+
+    @router.get("/audit/verification")
+    async def verification() -> dict[str, Any]:
+        """Whether the chain holds from its first entry to its last, and the first that does not."""
+        return await trail.verify()
+
+    return router
+
+
+async def _audit_file(trail: Trail, question: Question, *, as_csv: bool) -> AsyncIterator[bytes]:
+    if as_csv:
+        yield csv_lines(COLUMNS, [{name: name for name in COLUMNS}])
+    on: int | None = None
+    while True:
+        items, on = await trail.page(question, before=on, limit=1_000)
+        yield (
+            csv_lines(COLUMNS, items)
+            if as_csv
+            else b"".join(msgspec.json.encode(item) + b"\n" for item in items)
+        )
+        if on is None:
+            return
+
+
+def make_dead_letter_router(letters: DeadLetters) -> APIRouter:
+    """What no handler could digest, and how it is sent back."""
+    router = APIRouter(prefix="/api/v1", tags=["log"])
+    read = [Depends(require("log:read"))]
+
+    @router.get("/dead-letters", dependencies=read)
+    async def list_letters(window: Annotated[LetterWindow, Query()]) -> dict[str, Any]:
+        """Dead letters by topic, the oldest first."""
+        items, on = await letters.page(window.wanted(), after=window.cursor, limit=window.limit)
+        return {"items": items, "next": on}
+
+    @router.get("/dead-letters/{topic}/{offset}", dependencies=read)
+    async def show_letter(
+        topic: Annotated[str, Path(max_length=128)], offset: Annotated[int, Path(ge=0, le=2**62)]
+    ) -> dict[str, Any]:
+        """One dead letter with its headers, its value and the traceback."""
+        return await letters.show(topic, offset)
+
+    @router.post("/dead-letters/replays", dependencies=[Depends(require("log:replay"))])
+    async def replay_letters(body: LetterReplay) -> dict[str, Any]:
+        """Send dead letters back to the group that failed, once each; `dry_run` only counts."""
+        return await letters.replay(
+            body.wanted(), after=body.cursor, limit=body.limit, dry=body.dry_run
+        )
+
+    return router
 
 
 def make_token_router(

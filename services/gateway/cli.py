@@ -1,18 +1,32 @@
-"""`vantage user` and `vantage client`: who may come in."""
+"""`vantage user` and `client`: who may come in; `audit`: who did what; `dead-letters`: what nobody could digest."""
 
-from typing import Annotated
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from shared.client import connect
+from shared.client import Api, connect
 
 app = typer.Typer(no_args_is_help=True)
 user = typer.Typer(no_args_is_help=True, help="People who sign in.")
 client = typer.Typer(no_args_is_help=True, help="Programs that get tokens.")
 app.add_typer(user, name="user")
 app.add_typer(client, name="client")
+audit = typer.Typer(no_args_is_help=True, help="Who did what.")
+letters = typer.Typer(no_args_is_help=True, help="Records that no handler could digest.")
+app.add_typer(audit, name="audit")
+app.add_typer(letters, name="dead-letters")
+
+AT_ONCE = 100
+Text = Annotated[str | None, typer.Option(show_default=False)]
+Since = Annotated[str | None, typer.Option(metavar="RFC3339", show_default=False)]
+Until = Annotated[str | None, typer.Option(metavar="RFC3339", show_default=False)]
 
 
 @user.command("list")
@@ -94,6 +108,188 @@ def remove_client(ctx: typer.Context, name: str) -> None:
                 api.delete(f"/api/v1/clients/{one['client_id']}")
                 return
     raise typer.BadParameter(f"there is no client {name}")
+
+
+@audit.command("list")
+def list_audit(
+    ctx: typer.Context,
+    actor: Text = None,
+    action: Text = None,
+    object: Text = None,
+    outcome: Text = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1)] = 100,
+) -> None:
+    """The newest entries, newest first: a table on a terminal, JSON lines in a pipe."""
+    query = {"actor": actor, "action": action, "object": object, "outcome": outcome}
+    query |= {"from": since, "to": until}
+    with connect(ctx, "gateway") as api:
+        entries = list(_all(api, "/api/v1/audit", query, limit))
+    _print(entries, ("index", "at", "actor", "action", "object", "outcome", "reason"))
+
+
+@audit.command("verify")
+def verify_audit(ctx: typer.Context) -> None:
+    """Check the chain from its first entry to its last; exit code 1 where it does not hold."""
+    with connect(ctx, "gateway") as api:
+        found = api.get("/api/v1/audit/verification")
+    anchored = f"{found['checkpoints']} signed checkpoints, the newest at {found['anchored_to']}"
+    for name in found["unreadable_checkpoints"]:
+        typer.echo(f"no key of ours has signed the checkpoint {name}", err=True)
+    if found["ok"]:
+        typer.echo(f"{found['entries']} entries hold; {anchored}")
+        return
+    if found["first_bad"] is not None:
+        typer.echo(f"entry {found['first_bad']} does not hold: {found['reason']}", err=True)
+    raise typer.Exit(1)
+
+
+@letters.command("list")
+def list_letters(
+    ctx: typer.Context,
+    topic: Text = None,
+    group: Text = None,
+    error: Annotated[str | None, typer.Option(help="Its class.", show_default=False)] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1)] = 100,
+) -> None:
+    """Dead letters by topic, oldest first: a table on a terminal, JSON lines in a pipe."""
+    query = {"topic": topic, "group": group, "error": error, "from": since, "to": until}
+    with connect(ctx, "gateway") as api:
+        found = list(_all(api, "/api/v1/dead-letters", query, limit))
+    rows = [
+        {**one, "origin": "/".join(map(str, one["origin"].values()))} if _seen() else one
+        for one in found
+    ]
+    columns = (
+        "place",
+        "origin",
+        "group",
+        "error",
+        "reason",
+        "attempts",
+        "parked_at",
+        "replayed_at",
+    )
+    _print(rows, columns)
+
+
+@letters.command("show")
+def show_letter(
+    ctx: typer.Context,
+    letter: Annotated[
+        str, typer.Argument(help="A place such as alerts.dead/0/17, or an event id.")
+    ],
+) -> None:
+    """One dead letter with its headers, its value and the traceback, as JSON."""
+    with connect(ctx, "gateway") as api:
+        for place in [letter] if "/" in letter else _places(api, letter):
+            topic, _, offset = place.replace("/0/", "/").partition("/")
+            found = api.get(f"/api/v1/dead-letters/{topic}/{offset}")
+            trace = found.pop("traceback")
+            typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+            if trace:
+                typer.echo(trace)
+
+
+@letters.command("replay")
+def replay_letters(
+    ctx: typer.Context,
+    topic: Text = None,
+    group: Text = None,
+    error: Annotated[str | None, typer.Option(help="Its class.", show_default=False)] = None,
+    id: Annotated[str | None, typer.Option(help="An event's id.", show_default=False)] = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: Annotated[bool, typer.Option(help="Only count.")] = False,
+    yes: Annotated[bool, typer.Option(help="Do not ask.")] = False,
+    rate: Annotated[int, typer.Option(min=1, help="At most so many a second.")] = 100,
+) -> None:
+    """Send dead letters back, each to the group that failed and under its id; what went back before stays."""
+    body = {"topic": topic, "group": group, "error": error, "id": id, "from": since, "to": until}
+    body = {name: value for name, value in body.items() if value is not None}
+    with connect(ctx, "gateway") as api:
+        counted = _replayed(api, {**body, "dry_run": True, "limit": AT_ONCE}, None)
+        _tell("would go back" if dry_run else "to go back", counted)
+        total = sum(counted["by"].values())
+        if dry_run or not total:
+            return
+        if not yes:
+            typer.confirm(f"Send {total} back?", abort=True)
+        done = _replayed(api, {**body, "limit": min(rate, AT_ONCE)}, rate, total)
+    _tell("went back", done)
+
+
+def _replayed(
+    api: Api, body: dict[str, Any], rate: int | None, total: int | None = None
+) -> dict[str, Any]:
+    """Call until there are no more, `rate` a second; what all answers say together."""
+    by: dict[tuple[str, str, str], int] = {}
+    already = 0
+    cursor: str | None = None
+    with Progress(console=Console(stderr=True), disable=total is None or not _seen()) as bar:
+        task = bar.add_task("replay", total=total)
+        while True:
+            began = time.monotonic()
+            more = {} if cursor is None else {"cursor": cursor}
+            answer = api.post("/api/v1/dead-letters/replays", {**body, **more})
+            for one in answer["by"]:
+                what = (one["topic"], one["group"], one["error"])
+                by[what] = by.get(what, 0) + one["count"]
+            already += answer["already"]
+            bar.advance(task, answer["replayed"])
+            cursor = answer["next"]
+            if cursor is None:
+                return {"by": by, "already": already}
+            if rate is not None:
+                time.sleep(max(0.0, answer["replayed"] / rate - (time.monotonic() - began)))
+
+
+def _tell(what: str, counted: dict[str, Any]) -> None:
+    for (topic, group, error), count in sorted(counted["by"].items()):
+        typer.echo(f"{count} {what}: {topic}, group {group}, {error}")
+    if not counted["by"]:
+        typer.echo(f"0 {what}")
+    if counted["already"]:
+        typer.echo(f"{counted['already']} went back before")
+
+
+def _places(api: Api, id: str) -> list[str]:
+    found = [one["place"] for one in _all(api, "/api/v1/dead-letters", {"id": id}, AT_ONCE)]
+    if not found:
+        raise typer.BadParameter(f"there is no dead letter of an event {id}")
+    return found
+
+
+def _all(api: Api, path: str, query: dict[str, Any], limit: int) -> Iterator[dict[str, Any]]:
+    """Up to `limit` items, page by page."""
+    cursor: object = None
+    while limit > 0:
+        page = api.get(path, **query, cursor=cursor, limit=min(limit, AT_ONCE))
+        yield from page["items"]
+        limit -= len(page["items"])
+        cursor = page["next"]
+        if cursor is None:
+            return
+
+
+def _print(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    """A table where somebody looks, else JSON lines."""
+    if not _seen():
+        for row in rows:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        return
+    table = Table(*columns, box=None)
+    for row in rows:
+        cells = ("" if row[column] is None else str(row[column]) for column in columns)
+        table.add_row(*cells)
+    Console().print(table, markup=False, highlight=False)
+
+
+def _seen() -> bool:
+    return sys.stdout.isatty()
 
 
 def _identity(people: dict[str, list[dict[str, str]]], name: str) -> str:

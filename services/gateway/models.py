@@ -1,8 +1,8 @@
-"""The gateway's tables: users, sessions, sign-in links and clients. Secrets are stored as digests only."""
+"""The gateway's tables: users, sessions, sign-in links, clients, and the audit trail. Of secrets there are digests only."""
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Table, Text
 
 from shared.db.base import Micros, new_metadata
 
@@ -58,4 +58,29 @@ clients = Table(
     ),  # SHA-256 of the secret, which has 256 random bits
     Column("scopes", Text, nullable=False),
     Column("created_at", Micros, nullable=False),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", String(64), nullable=False, unique=True),
+    Column("source", String(128), nullable=False),
+    Column("correlation", String(128), nullable=False),
+    Column("actor", String(64), nullable=False, index=True),
+    Column("actor_kind", String(16), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("object", String(256), nullable=False, index=True),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", String(256), nullable=False),
+    Column("recorded_at", Micros, nullable=False, index=True),
+    Column("hash", String(64), nullable=False),
+)
+
+dead_letter_replays = Table(
+    "dead_letter_replays",
+    metadata,
+    Column("origin", String(256), primary_key=True),  # topic/partition/offset/group
+    Column("begun_at", Micros, nullable=False),
+    Column("done_at", Micros),
 )

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.gateway import tickets
 from services.gateway.store import Client, Store, User
+from shared.audit import NOBODY, Audit
 from shared.errors import Conflict, Forbidden, Invalid, NotFound
 from shared.security.scopes import SCOPES
 
@@ -39,7 +40,9 @@ class People:
         passwords: Passwords,
         sessions: Sessions,
         revocations: Revocations,
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._database = database
         self._store = store
         self._clock = clock
@@ -78,6 +81,8 @@ class People:
         )
         async with _taken(f"a user named {user.name} exists"), self._database.transaction() as tx:
             await self._store.add_user(tx, user)
+            entry = self._audit.entry("user.added", f"user:{user.id}", reason=f"role {role}")
+            await tx.add([entry])
         return user
 
     async def change(
@@ -104,6 +109,8 @@ class People:
             await self._keep_an_admin(tx)
             ended = await self._sessions.end_all(tx, identity)
             user = _found(await self._store.user(tx, identity), identity)
+            told = ", ".join(_told(values))
+            await tx.add([self._audit.entry("user.changed", f"user:{identity}", reason=told)])
         await self._sessions.refuse(ended)
         return user
 
@@ -125,6 +132,8 @@ class People:
         async with self._database.transaction() as tx:
             await self._store.change_user(tx, user.id, {"password": hashed})
             ended = await self._sessions.end_all(tx, user.id, but=principal.session)
+            entry = self._audit.entry("user.changed", f"user:{user.id}", reason="password")
+            await tx.add([entry])
         await self._sessions.refuse(ended)
 
     async def remove(self, identity: str) -> None:
@@ -140,6 +149,7 @@ class People:
             ended = await self._sessions.end_all(tx, identity)
             await self._store.remove_user(tx, identity)
             await self._keep_an_admin(tx)
+            await tx.add([self._audit.entry("user.removed", f"user:{identity}")])
         await self._sessions.refuse(ended)
 
     async def link(self, identity: str, *, only: bool = True) -> str:
@@ -150,6 +160,7 @@ class People:
         """
         async with self._database.transaction() as tx:
             _found(await self._store.user(tx, identity), identity)
+            await tx.add([self._audit.entry("sign-in-link.made", f"user:{identity}")])
             return await self._sessions.link(tx, identity, only=only)
 
     async def first_admin(self, password: str | None) -> str | None:
@@ -179,7 +190,13 @@ class People:
         async with self._database.read() as reader:
             client = await self._store.client(reader, identity)
         stored = client.digest if client is not None else tickets.digest("nobody")
-        return client if tickets.same(stored, secret) else None
+        if tickets.same(stored, secret):
+            return client
+        what = "client:unknown" if client is None else f"client:{client.id}"
+        entry = self._audit.entry("token.issued", what, outcome="refused", by=NOBODY)
+        async with self._database.transaction() as tx:
+            await tx.add([entry])
+        return None
 
     async def add_client(
         self, principal: Principal, name: str, scopes: Sequence[str]
@@ -209,6 +226,8 @@ class People:
         )
         async with _taken(f"a client named {name} exists"), self._database.transaction() as tx:
             await self._store.add_client(tx, client)
+            told = " ".join(client.scopes)
+            await tx.add([self._audit.entry("client.added", f"client:{client.id}", reason=told)])
         return client, secret
 
     async def remove_client(self, identity: str) -> None:
@@ -220,6 +239,7 @@ class People:
         async with self._database.transaction() as tx:
             if not await self._store.remove_client(tx, identity, at=self._clock.now()):
                 raise NotFound(f"there is no client {identity}")
+            await tx.add([self._audit.entry("client.removed", f"client:{identity}")])
         await self._revocations.revoke(identity)
 
     async def _set_admin(self, user: User | None, password: str) -> None:
@@ -239,6 +259,14 @@ class People:
     async def _keep_an_admin(self, tx: Transaction) -> None:
         if await self._store.active_admins(tx) == 0:
             raise Conflict("nobody could administer any more; make another administrator first")
+
+
+def _told(values: dict[str, Any]) -> list[str]:
+    """What a change of a user touches; of a password only that it is another."""
+    told = [f"role {values['role']}"] if "role" in values else []
+    if "disabled" in values:
+        told.append("disabled" if values["disabled"] else "enabled")
+    return [*told, "password"] if "password" in values else told
 
 
 def _found(user: User | None, identity: str) -> User:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from services.gateway.api import make_revocation_router, make_router, make_token_router
+from schemas import topics
+from services.gateway.api import (
+    make_dead_letter_router,
+    make_revocation_router,
+    make_router,
+    make_token_router,
+    make_trail_router,
+)
+from services.gateway.dead_letters import DeadLetters
 from services.gateway.pages import (
     Cookies,
     make_document_router,
@@ -21,9 +29,12 @@ from services.gateway.people import People
 from services.gateway.proxy import make_client, make_proxy_router
 from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
-from services.gateway.store import Store
+from services.gateway.store import AuditStore, ReplayStore, Store
 from services.gateway.table import Table
 from services.gateway.throttle import Throttle
+from services.gateway.trail import Trail
+from shared.audit import Audit
+from shared.bus.port import Subscription
 from shared.cache.port import CacheUnavailable
 from shared.errors import Invalid, Setup, Transient
 from shared.security.scopes import ROLES
@@ -47,16 +58,17 @@ OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["ad
 async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIterator[Running]:
     """Open the doors; the first administrator's sign-in link is printed where there is none yet."""
     clock, keys, issuer = platform.clock, platform.keys, Issuer(platform.keys, platform.clock)
+    audit = Audit(platform.publisher, clock)
     passwords = Passwords(settings.hashers)
     throttle = Throttle(platform.cache, platform.own_cache)
     sessions = Sessions(
         platform.database, Store(), clock,
         box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
-        revocations=platform.revocations, settings=settings,
+        revocations=platform.revocations, settings=settings, audit=audit,
     )  # fmt: skip
     people = People(
         platform.database, Store(), clock,
-        passwords=passwords, sessions=sessions, revocations=platform.revocations,
+        passwords=passwords, sessions=sessions, revocations=platform.revocations, audit=audit,
     )  # fmt: skip
     platform.revocations.rely_on(sessions.revoked)
     await sessions.share()
@@ -70,22 +82,30 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     router.include_router(make_session_router(sessions, cookies, platform.metrics))
     router.include_router(make_page_router("Vantage"))
     router.include_router(make_document_router(table))
+    letters = DeadLetters(platform.log, platform.database, clock, store=ReplayStore(), audit=audit)
+    router.include_router(make_dead_letter_router(letters))
+    trail = Trail(platform.database, AuditStore(), clock, blobs=platform.blobs, keys=keys)
+    router.include_router(make_trail_router(trail))
 
     async with _elsewhere(table, settings, issuer) as elsewhere:
-        jobs = {**_jobs(platform, settings, sessions), **elsewhere.jobs}
-        yield replace(elsewhere, router=router, jobs=jobs)
+        jobs = {**_jobs(platform, settings, sessions, audit), **elsewhere.jobs}
+        heard = Subscription(topics=(topics.AUDIT,), group="gateway-audit", handler=trail)
+        yield replace(
+            elsewhere,
+            router=router,
+            subscriptions=[heard],
+            jobs={**jobs, "checkpoints": trail.keep_anchoring},
+        )
 
 
 def _jobs(
-    platform: ServicePlatform, settings: GatewaySettings, sessions: Sessions
+    platform: ServicePlatform, settings: GatewaySettings, sessions: Sessions, audit: Audit
 ) -> dict[str, Job]:
     async def sweep() -> None:
         while True:
             if await _first(platform.cache):
                 await sessions.sweep()
-            await asyncio.to_thread(
-                platform.keys.rotate_if_due, now=platform.clock.now(), days=settings.key_days
-            )
+            await _rotate(platform, settings.key_days, audit)
             await asyncio.sleep(SWEEP_S)
 
     async def share() -> None:
@@ -100,6 +120,14 @@ def _jobs(
             await asyncio.sleep(COUNT_S)
 
     return {"sweep": sweep, "revocations": share, "count": count}
+
+
+async def _rotate(platform: ServicePlatform, days: int, audit: Audit) -> None:
+    """Sign with a new key where the present one is old enough."""
+    now = platform.clock.now()
+    if await asyncio.to_thread(platform.keys.rotate_if_due, now=now, days=days):
+        async with platform.database.transaction() as tx:
+            await tx.add([audit.entry("key.rotated", "key:signing")])
 
 
 async def _first(cache: Cache) -> bool:
@@ -141,6 +169,8 @@ SERVICE = Service(
     port=8000,
     settings=GatewaySettings,
     start=start,
+    consumes=(topics.AUDIT,),
+    produces=(topics.AUDIT,),
     migrations="services.gateway.migrations",
     description="The only public door: people, programs, their tokens, and the way to every service.",
 )

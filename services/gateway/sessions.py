@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from services.gateway import tickets
 from services.gateway.store import Session, Store, User
+from shared.audit import NOBODY, SYSTEM, Actor, Audit
 from shared.errors import Forbidden, Unauthenticated
 from shared.security.guard import csrf_digest, new_csrf
 from shared.security.revocations import REMEMBERED_S
@@ -55,7 +56,9 @@ class Sessions:
         throttle: Throttle,
         revocations: Revocations,
         settings: GatewaySettings,
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._database = database
         self._store = store
         self._clock = clock
@@ -79,10 +82,11 @@ class Sessions:
         usable = user is not None and not user.disabled
         stored = user.password if user is not None and usable else None
         if not await self._passwords.fits(stored, password) or user is None:
+            await self._refused(user, "by password")
             raise Unauthenticated(WRONG)
         await self._throttle.passed(name, address)
         async with self._database.transaction() as tx:
-            return await self._begin(tx, user)
+            return await self._begin(tx, user, "by password")
 
     async def by_link(self, secret: str, address: str) -> SignedIn:
         """Sign in with the secret of a link, which is used up.
@@ -97,7 +101,8 @@ class Sessions:
             identity = await self._store.take_link(tx, digest, at=now)
             user = None if identity is None else await self._store.user(tx, identity)
             if user is not None and not user.disabled:
-                return await self._begin(tx, user)
+                return await self._begin(tx, user, "by link")
+        await self._refused(user, "by link")
         raise Unauthenticated("the sign-in link is unknown, used or expired; ask for a new one")
 
     async def renew(self, token: str, csrf: str) -> SignedIn:
@@ -128,6 +133,9 @@ class Sessions:
             if step == -1 and now - session.rotated_at <= RETRY_WINDOW:
                 return self._tokens(user, session, session.generation, seed)
             await self._store.revoke(tx, [session.id], at=now)
+            why = "its tokens were used from two places"
+            entry = self._audit.entry("session.ended", f"user:{user.id}", reason=why, by=SYSTEM)
+            await tx.add([entry])
         await self._revocations.revoke(session.id)
         raise Unauthenticated("this session was used from two places; sign in again")
 
@@ -135,6 +143,9 @@ class Sessions:
         """Sign out: its tokens are refused from now on, everywhere."""
         async with self._database.transaction() as tx:
             await self._store.revoke(tx, [identity], at=self._clock.now())
+            session = await self._store.session(tx, identity)
+            what = f"user:{session.user}" if session is not None else f"session:{identity}"
+            await tx.add([self._audit.entry("session.ended", what, reason="signed out")])
         await self._revocations.revoke(identity)
 
     async def end_all(self, tx: Transaction, user: str, *, but: str | None = None) -> Sequence[str]:
@@ -168,7 +179,7 @@ class Sessions:
 
     async def share(self) -> bool:
         """Tell all processes what was revoked while its tokens may still live; False: do it again soon."""
-        return await self._revocations.share(self._refused)
+        return await self._revocations.share(self._revoked_lately)
 
     async def sweep(self) -> None:
         """Forget what is long over."""
@@ -181,7 +192,7 @@ class Sessions:
                 revoked_before=now - REMEMBERED_S * SECOND,
             )
 
-    async def _refused(self) -> dict[str, float]:
+    async def _revoked_lately(self) -> dict[str, float]:
         now = self._clock.now()
         async with self._database.read() as reader:
             found = await self._store.revoked_since(reader, now - REMEMBERED_S * SECOND)
@@ -203,7 +214,14 @@ class Sessions:
         used = now - session.rotated_at < self._settings.idle_days * DAY
         return session.revoked_at is None and young and used
 
-    async def _begin(self, tx: Transaction, user: User) -> SignedIn:
+    async def _refused(self, user: User | None, how: str) -> None:
+        """Only who was meant is written down: what was typed as a name may be a password."""
+        what = "user:unknown" if user is None else f"user:{user.id}"
+        entry = self._audit.entry("session.begun", what, outcome="refused", reason=how, by=NOBODY)
+        async with self._database.transaction() as tx:
+            await tx.add([entry])
+
+    async def _begin(self, tx: Transaction, user: User, how: str) -> SignedIn:
         identity, seed, csrf = uuid.uuid4().hex, tickets.new_secret(), new_csrf()
         now = self._clock.now()
         session = Session(
@@ -215,6 +233,9 @@ class Sessions:
             rotated_at=now,
         )
         await self._store.add_session(tx, session)
+        who = Actor(user.id, "user")
+        entry = self._audit.entry("session.begun", f"user:{user.id}", reason=how, by=who)
+        await tx.add([entry])
         return self._tokens(user, session, 0, seed)._replace(csrf=csrf)
 
     def _tokens(self, user: User, session: Session, generation: int, seed: str) -> SignedIn:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from sqlalchemy import delete, func, insert, literal, select, update
 
-from services.gateway.models import clients, revocations, sessions, sign_in_links, users
+from services.gateway.domain import GENESIS, Entry
+from services.gateway.models import (
+    audit_entries,
+    clients,
+    dead_letter_replays,
+    revocations,
+    sessions,
+    sign_in_links,
+    users,
+)
+from shared.db.base import insert_new
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import RowMapping, Select
 
@@ -49,6 +59,17 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     scopes: tuple[str, ...]
     created_at: int
+
+
+class Replay(NamedTuple):
+    """A dead letter's way back: when it began, and when the log had it (None: not known)."""
+
+    begun_at: int
+    done_at: int | None
+
+
+Span = tuple[int | None, int | None, int | None]
+"""From a time, until a time, before an index."""
 
 
 class Store:
@@ -219,3 +240,75 @@ def _plain(row: RowMapping) -> dict[str, Any]:
     return {
         str(name): value for name, value in row.items()
     }  # SQLAlchemy's names are of a class of their own
+
+
+class AuditStore:
+    """The audit trail: appended to, never changed."""
+
+    async def known(self, reader: Reader, ids: Sequence[str]) -> set[str]:
+        """Those of these event ids that stand in the trail."""
+        column = audit_entries.c.event_id
+        return {row.event_id for row in await reader.execute(select(column).where(column.in_(ids)))}
+
+    async def head(self, reader: Reader) -> tuple[int, str]:
+        """Index and hash of the newest entry; 0 and GENESIS where there is none."""
+        newest = select(func.max(audit_entries.c.index)).scalar_subquery()
+        found = await reader.execute(select(audit_entries).where(audit_entries.c.index == newest))
+        row = found.mappings().one_or_none()
+        return (0, GENESIS) if row is None else (int(row["index"]), str(row["hash"]))
+
+    async def add(self, tx: Transaction, entries: Sequence[tuple[Entry, str]]) -> None:
+        """Append entries with their hashes; IntegrityError where another came first."""
+        rows = [{**msgspec.structs.asdict(entry), "hash": hashed} for entry, hashed in entries]
+        if rows:
+            await tx.execute(insert(audit_entries), rows)
+
+    async def page(
+        self, reader: Reader, match: Mapping[str, str], span: Span, limit: int
+    ) -> list[tuple[Entry, str]]:
+        """Entries whose columns have these values, newest first."""
+        since, until, before = span
+        table = audit_entries.c
+        wanted = select(audit_entries).order_by(table.index.desc()).limit(limit)
+        for name, value in match.items():
+            wanted = wanted.where(table[name] == value)
+        if since is not None:
+            wanted = wanted.where(table.recorded_at >= since)
+        if until is not None:
+            wanted = wanted.where(table.recorded_at < until)
+        if before is not None:
+            wanted = wanted.where(table.index < before)
+        return [_audited(row) for row in (await reader.execute(wanted)).mappings()]
+
+    async def after(self, reader: Reader, index: int, limit: int) -> list[tuple[Entry, str]]:
+        """The next entries in their order."""
+        wanted = select(audit_entries).where(audit_entries.c.index > index)
+        found = await reader.execute(wanted.order_by(audit_entries.c.index).limit(limit))
+        return [_audited(row) for row in found.mappings()]
+
+
+class ReplayStore:
+    """Which dead letters were sent back, by origin."""
+
+    async def known(self, reader: Reader, origins: Sequence[str]) -> dict[str, Replay]:
+        """What is known of these."""
+        table = dead_letter_replays
+        found = await reader.execute(select(table).where(table.c.origin.in_(origins)))
+        return {row.origin: Replay(row.begun_at, row.done_at) for row in found}
+
+    async def begin(self, tx: Transaction, origins: Sequence[str], *, at: int) -> set[str]:
+        """Note that these are about to be sent; answers those that nobody began before."""
+        if not origins:
+            return set()
+        rows = [{"origin": one, "begun_at": at, "done_at": None} for one in origins]
+        fresh = insert_new(dead_letter_replays).returning(dead_letter_replays.c.origin)
+        return {row.origin for row in await tx.execute(fresh, rows)}
+
+    async def end(self, tx: Transaction, origins: Sequence[str], *, at: int) -> None:
+        """The log has them."""
+        table = dead_letter_replays
+        await tx.execute(update(table).where(table.c.origin.in_(origins)).values(done_at=at))
+
+
+def _audited(row: RowMapping) -> tuple[Entry, str]:
+    return Entry(**{name: row[name] for name in Entry.__struct_fields__}), str(row["hash"])

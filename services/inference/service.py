@@ -100,7 +100,7 @@ SERVICE = Service(
     port=8005,
     settings=InferenceSettings,
     consumes=(topics.FRAMES, topics.PLANS, topics.INCIDENTS),
-    produces=(topics.DETECTIONS,),
+    produces=(topics.DETECTIONS, topics.AUDIT),
     start=start,
     description="Looks at frames with a detection model and says what it saw, one event a frame.",
 )

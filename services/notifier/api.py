@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.notifier.channels import ChannelKind
     from services.notifier.handlers import CameraNames
     from services.notifier.trial import Trial
+    from shared.audit import Audit
     from shared.clock import Clock
     from shared.db.engine import Database
     from shared.security.envelope import SecretBox
@@ -77,12 +78,15 @@ class Desk:
         database: Database,
         store: Store,
         clock: Clock,
+        *,
         box: SecretBox,
         kinds: Mapping[str, ChannelKind],
+        audit: Audit,
     ) -> None:
         self.database = database
         self.store = store
         self.clock = clock
+        self.audit = audit
         self._box = box
         self._kinds = kinds
 
@@ -107,6 +111,7 @@ class Desk:
                 )  # fmt: skip
                 if not await self.store.add_subscription(tx, everything, now):
                     raise Conflict(f"name: there is a subscription {body.name!r} already")
+            await tx.add([self.audit.entry("channel.added", f"channel:{identity}")])
         return {**shown(channel), "secret": secret}
 
     async def change(self, identity: str, body: ChannelChange) -> dict[str, Any]:
@@ -131,6 +136,9 @@ class Desk:
         if values:
             async with self.database.transaction() as tx:
                 await self.store.change_channel(tx, channel.id, **values)
+                told = ", ".join(sorted(values.keys() & {"enabled", "url", "secret"}))
+                entry = self.audit.entry("channel.changed", f"channel:{channel.id}", reason=told)
+                await tx.add([entry])
         answer = shown(await self.channel(channel.id))
         return answer if fresh is None else {**answer, "secret": fresh}
 
@@ -188,6 +196,7 @@ def _channel_routes(router: APIRouter, desk: Desk, trial: Trial) -> None:
             raise Conflict("the console is always there; switch it off instead")
         async with desk.database.transaction() as tx:
             await desk.store.remove_channel(tx, found.id)
+            await tx.add([desk.audit.entry("channel.removed", f"channel:{found.id}")])
         return Response(status_code=204)
 
     @router.post("/channels/{channel}/test", dependencies=[Depends(require("channels:write"))])
@@ -215,6 +224,9 @@ def _subscription_routes(router: APIRouter, desk: Desk, cameras: CameraNames) ->
         async with desk.database.transaction() as tx:
             if not await desk.store.add_subscription(tx, subscription, desk.clock.now()):
                 raise Conflict(f"name: there is a subscription {body.name!r} already")
+            what = f"subscription:{subscription.id}"
+            entry = desk.audit.entry("subscription.added", what, reason=f"channel:{channel.id}")
+            await tx.add([entry])
         return dict(msgspec.to_builtins(subscription))
 
     @router.delete(
@@ -226,6 +238,8 @@ def _subscription_routes(router: APIRouter, desk: Desk, cameras: CameraNames) ->
         async with desk.database.transaction() as tx:
             if not await desk.store.remove_subscription(tx, subscription):
                 raise NotFound(f"there is no subscription {subscription!r}")
+            entry = desk.audit.entry("subscription.removed", f"subscription:{subscription}")
+            await tx.add([entry])
         return Response(status_code=204)
 
 
@@ -265,6 +279,7 @@ def _delivery_routes(router: APIRouter, desk: Desk) -> None:
         async with desk.database.transaction() as tx:
             if not await desk.store.resend(tx, delivery, desk.clock.now()):
                 raise Conflict(f"delivery {delivery!r} has not failed; nothing to send again")
+            await tx.add([desk.audit.entry("delivery.resent", f"delivery:{delivery}")])
         return {"delivery": delivery, "state": "pending"}
 
 

@@ -16,6 +16,7 @@ from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
 from services.notifier.store import Channel, Store
 from services.notifier.trial import Trial
+from shared.audit import Audit
 from shared.bus.port import Subscription
 from shared.service import Running, Service
 
@@ -37,7 +38,8 @@ async def start(platform: ServicePlatform, settings: NotifierSettings) -> AsyncI
     store = Store(database)
     await _ensure_console(database, store, clock.now())
     async with open_channels(platform.egress, settings.timeout) as kinds:
-        desk = Desk(database, store, clock, platform.secrets, kinds)
+        audit = Audit(platform.publisher, clock)
+        desk = Desk(database, store, clock, box=platform.secrets, kinds=kinds, audit=audit)
         cameras = CameraNames()
         messages = Messages(_base_url(platform.settings))
         sender = Sender(
@@ -88,7 +90,7 @@ SERVICE = Service(
     port=8006,
     settings=NotifierSettings,
     consumes=(topics.ALERTS, topics.INCIDENTS, topics.CAMERAS),
-    produces=(topics.DELIVERIES,),
+    produces=(topics.DELIVERIES, topics.AUDIT),
     start=start,
     migrations="services.notifier.migrations",
     description="Delivers each alert once to every subscription that wants it, and says what became of it.",

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.orchestrator import store
 from services.orchestrator.domain import Deed, event_id, expire, moves_to
+from shared.audit import Audit
 from shared.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Incidents:
         self._publisher = publisher
         self._clock = clock
         self._metrics = metrics
+        self._audit = Audit(publisher, clock)
 
     async def move(
         self, incident: str, target: State, deed: Deed, *, request: str | None
@@ -92,6 +94,8 @@ class Incidents:
             raise NotFound(f"there is no incident {incident!r}")
         moves = moves_to(incident, standing.camera, _place(standing), target, by=deed)
         await self._say(tx, moves, request)
+        told = " ".join(filter(None, [moves[-1].target, deed.outcome]))
+        await tx.add([self._audit.entry("incident.moved", f"incident:{incident}", reason=told)])
         return moves
 
     async def _say(self, tx: Transaction, moves: list[IncidentMoved], request: str | None) -> None:

@@ -12,6 +12,7 @@ from schemas.events.rule_defined import RuleDefined
 from schemas.topics import RULES
 from services.orchestrator import store
 from services.orchestrator.handlers import tell
+from shared.audit import Audit
 from shared.errors import Conflict, NotFound
 from shared.rules.document import Rule, load
 from shared.rules.errors import RuleError, problem
@@ -43,6 +44,7 @@ class Rules:
         self._publisher = publisher
         self._clock = clock
         self._knowledge = knowledge
+        self._audit = Audit(publisher, clock)
 
     async def all(self) -> list[dict[str, Any]]:
         """The rules there are now."""
@@ -118,7 +120,8 @@ class Rules:
         try:
             async with self._database.transaction() as tx:
                 await store.end_rule(tx, ended, now=now)
-                await tx.add([self._publisher.tombstone(RULES, id)])
+                entry = self._audit.entry("rule.removed", f"rule:{id}")
+                await tx.add([self._publisher.tombstone(RULES, id), entry])
         except IntegrityError:
             raise _outrun() from None
         self._knowledge.remove(id, ended.revision, ended.effective_at)
@@ -177,7 +180,10 @@ class Rules:
         try:
             async with self._database.transaction() as tx:
                 await store.add_rule(tx, defined, now=now)
-                await tx.add([self._publisher.mint(defined)])
+                deed = "rule.added" if last is None or last.document is None else "rule.changed"
+                told = f"revision {defined.revision}"
+                entry = self._audit.entry(deed, f"rule:{rule.id}", reason=told)
+                await tx.add([self._publisher.mint(defined), entry])
         except IntegrityError:
             raise _outrun() from None
         row = await self._present(rule.id)

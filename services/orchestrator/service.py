@@ -118,6 +118,7 @@ SERVICE = Service(
         topics.RULES,
         topics.INCIDENTS,
         topics.ALERTS,
+        topics.AUDIT,
     ),
     migrations="services.orchestrator.migrations",
     description="Says what is looked for, tracks, evaluates rules, and takes incidents through their states.",

@@ -24,6 +24,7 @@ from services.vms.domain import (
     split_login,
 )
 from services.vms.store import cameras as store
+from shared.audit import Audit
 from shared.errors import Conflict, Invalid, NotFound
 from shared.security.camera_login import CameraLogin, open_login, seal_login
 
@@ -58,6 +59,7 @@ class Cameras:
         self._publisher = publisher
         self._egress = egress
         self._box = box
+        self._audit = Audit(publisher, clock)
 
     async def all(self) -> list[Camera]:
         """All cameras by name."""
@@ -133,7 +135,8 @@ class Cameras:
             await tx.alone(REGISTER)
             if not await store.remove(tx, id, now=self._clock.now()):
                 raise _no_camera(id)
-            await tx.add([self._publisher.tombstone(CAMERAS, id)])
+            entry = self._audit.entry("camera.removed", f"camera:{id}")
+            await tx.add([self._publisher.tombstone(CAMERAS, id), entry])
 
     async def site(self) -> Site:
         """The site."""
@@ -156,6 +159,8 @@ class Cameras:
             old = await store.site(tx)
             new = msgspec.structs.replace(old, **values)
             await store.change_site(tx, new, now=self._clock.now())
+            if new != old:
+                await tx.add([self._audit.entry("site.changed", f"site:{new.id}")])
             if new.time_zone != old.time_zone:
                 for camera in await store.cameras(tx):
                     await self._say(tx, next_version(camera, now=self._clock.now()), new)
@@ -175,6 +180,9 @@ class Cameras:
                 if new:
                     await store.add(tx, camera)
                 await self._say(tx, camera, await store.site(tx))
+                deed = "camera.added" if new else "camera.changed"
+                told = f"version {camera.document_version}"
+                await tx.add([self._audit.entry(deed, f"camera:{camera.id}", reason=told)])
         except IntegrityError:
             raise Conflict(
                 "another change came in between; look at the cameras and try again"

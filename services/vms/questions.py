@@ -1,24 +1,19 @@
 """What the history's routes take: filters as query parameters, and cursors that only we can make."""
 
 import hashlib
-import re
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.event import micros
 from schemas.events.incident_changes import Severity, State
 from services.vms.store.history import Kind, Place, Question
 from shared.errors import Invalid
 from shared.security.envelope import SecretBox
+from shared.times import parse_time
 
 Filter = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Filters = Annotated[list[Filter], Field(max_length=100)]
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
 
 
 class Window(BaseModel):
@@ -44,7 +39,7 @@ class Window(BaseModel):
         Raises:
             Invalid: a time cannot be read, or ends before it begins.
         """
-        since, until = _moment("from", self.since), _moment("to", self.until)
+        since, until = parse_time("from", self.since), parse_time("to", self.until)
         if since is not None and until is not None and since > until:
             raise Invalid(
                 f"from: {self.since} is after to: {self.until}; exchange them", field="from"
@@ -109,18 +104,3 @@ class Cursors:
 def _bound(kind: Kind, question: Question) -> str:
     digest = hashlib.sha256(msgspec.json.encode(question)).hexdigest()
     return f"vms.cursor.{kind.name}.{digest}"
-
-
-def _moment(field: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        if not _RFC3339.fullmatch(text):
-            raise ValueError(text)
-        return micros(datetime.fromisoformat(text.upper()))
-    except (ValueError, OverflowError):
-        raise Invalid(
-            f"{field}: {text[:40]!r} is no RFC 3339 time; write one like 2026-01-31T12:00:00Z "
-            "(a + in an address is written %2B)",
-            field=field,
-        ) from None

@@ -89,7 +89,7 @@ SERVICE = Service(
         topics.ALERTS,
         topics.CAMERA_STATUS,
     ),
-    produces=(topics.CAMERAS,),
+    produces=(topics.CAMERAS, topics.AUDIT),
     start=start,
     migrations="services.vms.migrations",
     description="Keeps the site, its cameras and the searchable history of facts.",

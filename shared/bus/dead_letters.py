@@ -18,6 +18,8 @@ from shared.errors import Poison
 RETENTION_HOURS = 24 * 30
 LONGEST = 4_000  # characters of a reason or traceback
 PREFIX = "dead_"
+RETURNED_TO = "replay_group"
+RETURNED_FROM = "replay_of"
 TRIPPED = "too many dead letters: stopped, so that the topic is not emptied; see its .dead topic"
 
 
@@ -106,6 +108,40 @@ def origin(record: Record) -> Origin:
         )
     except KeyError as error:
         raise ValueError(f"no dead letter: header {PREFIX}{error.args[0]} is missing") from error
+
+
+def returned(record: Record) -> Message:
+    """A dead letter as it goes back to where it came from: the record with its id, for its group alone.
+
+    Raises:
+        ValueError: the record is no dead letter.
+    """
+    told = origin(record)
+    own = tuple(pair for pair in record.headers if not pair[0].startswith((PREFIX, "replay_")))
+    return Message(
+        topic=told.partition.topic,
+        partition=told.partition.number,
+        key=record.key,
+        value=record.value,
+        headers=(
+            *own,
+            (RETURNED_TO, told.group.encode()),
+            (RETURNED_FROM, place_of(told).encode()),
+        ),
+    )
+
+
+def place_of(told: Origin) -> str:
+    """The place and group of a failure as text; the same for every copy of a dead letter."""
+    return f"{told.partition.topic}/{told.partition.number}/{told.offset}/{told.group}"
+
+
+def returned_to(record: Record) -> str | None:
+    """The only group that a record is for, None where it is for everybody."""
+    for name, value in record.headers:
+        if name == RETURNED_TO:
+            return value.decode(errors="replace")
+    return None
 
 
 class TripWire:

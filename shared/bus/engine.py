@@ -18,6 +18,7 @@ import structlog
 from schemas.cloudevents import Undecodable
 from shared import telemetry
 from shared.bus.dead_letters import Failure, TripWire, letter
+from shared.bus.engine_calls import Hung, outcome
 from shared.bus.lane import Lane, Work
 from shared.bus.metrics import BusMetrics, Unmeasured
 from shared.bus.port import CommitRefused, Log, Offsets, Partition, Record, Subscription
@@ -28,7 +29,7 @@ from shared.bus.stages import load_stage
 from shared.errors import Poison, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from shared.clock import Clock
     from shared.service import Health
@@ -144,7 +145,7 @@ class Engine:
         await self._finish(lanes)
         for lane in lanes:
             owner, lane.sound = self._sub.owner if lane.sound else None, False
-            if owner and (error := await _outcome(owner.revoked(lane.partition))):
+            if owner and (error := await outcome(owner.revoked(lane.partition))):
                 log.error("not_checkpointed", partition=lane.partition, reason=repr(error))
         await self._commit(lanes)
         for lane in lanes:
@@ -166,7 +167,7 @@ class Engine:
         await asyncio.gather(*late, return_exceptions=True)
 
     def _open(self, partition: Partition) -> Lane:
-        lane = Lane(partition, self._backoff())
+        lane = Lane(partition, self._backoff(), self._sub.group)
         self._lanes[partition] = lane
         lane.sound = not self._stateful
         self._steer(lane)
@@ -244,7 +245,7 @@ class Engine:
 
     async def _handle(self, lane: Lane, work: Work) -> None:
         started = self._clock.monotonic()
-        error = work.error or await _outcome(telemetry.within(self._sub.handler, work.batch))
+        error = work.error or await self._called(lane, work)
         if error is None:
             self._done(lane, work, self._clock.monotonic() - started)
             return
@@ -258,6 +259,14 @@ class Engine:
             await self._alone(lane, work, error)
         if self._stateful:
             await self._load(lane)
+
+    async def _called(self, lane: Lane, work: Work) -> Exception | None:
+        if not work.batch.envelopes and self._sub.positions is None:
+            return None
+        call = telemetry.within(self._sub.handler, work.batch)
+        error = await outcome(call, None if self._ephemeral else self._settings.hang)
+        lane.cuts += isinstance(error, Hung)
+        return error
 
     def _done(self, lane: Lane, work: Work, seconds: float) -> None:
         count = len(work.batch.envelopes)
@@ -383,11 +392,3 @@ class Engine:
 
     def _backoff(self) -> Backoff:
         return Backoff(self._settings.retry_base, self._settings.retry_cap, self._random)
-
-
-async def _outcome(work: Awaitable[None]) -> Exception | None:
-    try:
-        await work
-    except Exception as error:  # noqa: BLE001 -- foreign code: its error is classified, never swallowed
-        return error
-    return None

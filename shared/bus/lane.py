@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.cloudevents import Undecodable, decode
 from schemas.event import Envelope
-from shared.bus.dead_letters import Failure
+from shared.bus.dead_letters import Failure, returned_to
 from shared.bus.port import Batch, Partition, Record, Unfinished
 from shared.bus.retry import Backoff
 
@@ -25,7 +25,8 @@ class Work(msgspec.Struct):
 class Lane:
     """The finished prefix of a partition is everything below `done`; `queue` holds what was fetched after it."""
 
-    def __init__(self, partition: Partition, backoff: Backoff) -> None:
+    def __init__(self, partition: Partition, backoff: Backoff, group: str = "") -> None:
+        self._group = group
         self.partition = partition
         self.backoff = backoff
         self.queue: deque[Record] = deque()
@@ -38,6 +39,7 @@ class Lane:
         self.done = -1
         self.committed = -1
         self.lag = 0
+        self.cuts = 0  # handlers that were cut off: slow, yet not stuck
         self.turn = 0  # moves when records come or reading goes back
         self._expected = -1
         self._alone_below = -1
@@ -72,18 +74,18 @@ class Lane:
     def take(self, limit: int) -> Work | None:
         """The next records to handle: up to `limit`, one where a batch failed before.
 
-        A record that was parked comes as a batch without envelopes.
+        A record that was parked, or that returned for another group, comes as a batch without envelopes.
         """
         if not self.queue:
             return None
-        if self.queue[0].offset in self._parked:
+        if self._passes_over(self.queue[0]):
             record = self.queue.popleft()
             return Work((record,), Batch(self.partition, (), record.offset + 1))
         if self.queue[0].offset < self._alone_below:
             limit = 1
         envelopes: dict[str, Envelope] = {}
         records: list[Record] = []
-        while self.queue and len(records) < limit and self.queue[0].offset not in self._parked:
+        while self.queue and len(records) < limit and not self._passes_over(self.queue[0]):
             try:
                 envelope = _decoded(self.queue[0])
             except Undecodable as error:
@@ -95,6 +97,9 @@ class Lane:
             records.append(self.queue.popleft())
         batch = Batch(self.partition, tuple(envelopes.values()), records[-1].offset + 1)
         return Work(records, batch)
+
+    def _passes_over(self, record: Record) -> bool:
+        return record.offset in self._parked or returned_to(record) not in (None, self._group)
 
     def finish(self, next_offset: int) -> None:
         """Everything below `next_offset` has had its effect."""

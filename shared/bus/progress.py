@@ -15,12 +15,12 @@ class Progress:
         self._kind = kind
         self._limit = stuck
         self._goal: Offsets | None = None
-        self._marks: dict[Partition, tuple[int, float]] = {}
+        self._marks: dict[Partition, tuple[tuple[int, int], float]] = {}
 
     def look(self, lane: Lane, end: int, now: float) -> None:
-        """Note a lane's lag, and whether what it has committed (or just finished) moved since the last look."""
+        """Note a lane's lag, and whether what it has committed (or finished, or given up) moved since the last look."""
         lane.lag = max(0, end - max(lane.done, 0))
-        mark = lane.committed if self._kind == "group" else lane.done
+        mark = (lane.committed if self._kind == "group" else lane.done, lane.cuts)
         before, since = self._marks.get(lane.partition, (mark, now))
         moving = lane.lag == 0 or mark != before
         self._marks[lane.partition] = (mark, now if moving else since)
@@ -34,7 +34,7 @@ class Progress:
         lag = {_name(lane.partition): lane.lag for lane in lanes if lane.lag}
         stuck = self.stuck(now)
         if tripped:
-            return Health(status="unhealthy", reason=tripped, details={"lag": lag})
+            return Health(status="unhealthy", reason=tripped, details={"lag": lag, "tripped": True})
         if stuck:
             reason = f"no progress for {self._limit:g} s on {', '.join(map(_name, stuck))}"
             details = {"lag": lag, "stuck": [_name(partition) for partition in stuck]}

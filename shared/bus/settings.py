@@ -12,6 +12,9 @@ class BusSettings:
     watch_every: float = 1.0  # lag and readiness are looked at this often
     drain: float = 8.0  # for finishing a partition that another member waits for
     stuck: float = 60.0  # lag and no progress for so long is unhealthy
+    hang: float = (
+        45.0  # a handler that takes longer is cut off, and tried again as after an unknown error
+    )
     retry_base: float = 0.1
     retry_cap: float = 15.0
     tries: float = 3  # of a record that fails with an unknown error

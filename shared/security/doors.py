@@ -9,6 +9,7 @@ from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
+from shared import audit
 from shared.errors import Forbidden, VantageError
 from shared.security.principal import Principal
 from shared.security.scopes import SCOPES
@@ -39,6 +40,7 @@ class Door:
         if self.scope is not None and not principal.may(self.scope):
             raise Forbidden(f"this needs the scope {self.scope}")
         connection.scope["vantage.principal"] = principal
+        audit.acts(principal)
         return principal
 
 

@@ -14,13 +14,16 @@ SCOPES = READS | {
     "metrics",
     "users:read",
     "users:write",
+    "audit:read",
+    "log:read",
+    "log:replay",
 }
 
 ROLES: dict[str, frozenset[str]] = {
     "admin": SCOPES,
     "operator": READS | {"incidents:write"},
     "viewer": READS,
-    # What our own processes may ask of each other: everything but people and their rights.
-    "service": SCOPES - {"users:read", "users:write"},
+    # What our own processes may ask of each other: everything but people, their rights and the log's tools.
+    "service": SCOPES - {"users:read", "users:write", "audit:read", "log:read", "log:replay"},
 }
 HUMAN_ROLES = ("admin", "operator", "viewer")

@@ -8,7 +8,6 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from services.vms.cells import csv_lines
 from services.vms.questions import AlertWindow, Cursors, IncidentWindow, Window
 from services.vms.store import history
 from services.vms.store.history import (
@@ -22,6 +21,7 @@ from services.vms.store.history import (
     Shown,
 )
 from shared.blobs.port import Blobs
+from shared.cells import csv_lines
 from shared.clock import Clock
 from shared.db.engine import Database
 from shared.errors import NotFound

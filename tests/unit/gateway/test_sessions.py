@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from schemas.topics import AUDIT
 from services.gateway.service import SERVICE
 from shared.clock import ManualClock
 from shared.errors import Setup
@@ -310,5 +311,5 @@ async def test_the_sign_in_page_runs_no_inline_script(door: Door) -> None:
     assert missing.status_code == 404
 
 
-def test_the_gateway_hears_and_says_nothing() -> None:
-    assert SERVICE.consumes == SERVICE.produces == ()
+def test_the_gateway_hears_and_says_the_audit_trail_alone() -> None:
+    assert SERVICE.consumes == SERVICE.produces == (AUDIT,)

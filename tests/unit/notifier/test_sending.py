@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import standardwebhooks
 
-from schemas import cloudevents
+from schemas import cloudevents, topics
 from schemas.event import Envelope, Event
 from schemas.events.delivery_changed import DeliveryChanged
 from services.notifier.api import Desk, NewChannel
@@ -25,6 +25,7 @@ from services.notifier.messages import Messages
 from services.notifier.sender import Sender
 from services.notifier.service import CONSOLE, CONSOLE_LISTENER
 from services.notifier.store import Delivery, Store
+from shared.audit import Audit
 from shared.bus.port import Batch, Partition
 from shared.clock import ManualClock
 from shared.db.base import OUTBOX
@@ -123,7 +124,9 @@ class Rig:
         self.clock = clock
         self.store = Store(database)
         self.kinds = kinds
-        self.desk = Desk(database, self.store, clock, SecretBox([b"k" * 32]), self.kinds)
+        box = SecretBox([b"k" * 32])
+        audit = Audit(Mint(), clock)
+        self.desk = Desk(database, self.store, clock, box=box, kinds=self.kinds, audit=audit)
         self.cameras = CameraNames()
         self.sender = self.new_sender("main")
         self.handler = AlertHandler(database, self.store, clock, self.sender.wake)
@@ -155,7 +158,8 @@ class Rig:
 
     async def said(self) -> list[DeliveryChanged]:
         async with self.database.read() as reader:
-            rows = (await reader.execute(OUTBOX.select().order_by(OUTBOX.c.id))).mappings().all()
+            told = OUTBOX.select().where(OUTBOX.c.topic == topics.DELIVERIES.name)
+            rows = (await reader.execute(told.order_by(OUTBOX.c.id))).mappings().all()
         decoder = msgspec.json.Decoder(DeliveryChanged)
         return [decoder.decode(row["value"]) for row in rows]
 

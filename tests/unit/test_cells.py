@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from services.vms.cells import cell, csv_lines
+from shared.cells import cell, csv_lines
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class RedisCache:
             async with asyncio.timeout(self._address.timeout):
                 await self._redis.ping()
                 await self._script(scripts.LISTED)(keys=[self._key("roll:")], args=[""])
-                await self._redis.set(self._key("opened"), b"1", px=1000)
+                await self._redis.set(self._key("opened"), b"1", px=1000)  # see `check`
         except (RedisError, *_GONE) as error:
             raise Setup(
                 f"{SETTING}={self._address.shown}: {_reason(error)}. {_remedy(error, self._address)}"
@@ -154,7 +154,7 @@ class RedisCache:
         """Degraded while it is away: everybody who uses it has another way or answers 503."""
         if not self._missing.is_set():
             try:
-                await self._do(self._redis.ping)
+                await self.set("opened", b"1", ttl=1)  # it may answer and take nothing in
             except CacheUnavailable as error:
                 return Health(status="degraded", reason=str(error))
             return Health(status="healthy")

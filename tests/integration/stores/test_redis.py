@@ -84,7 +84,23 @@ async def test_a_black_hole_costs_one_timeout_and_not_one_a_command(
     assert await own_cache.get("a") == b"1"
 
 
-async def test_a_full_server_refuses_and_is_not_given_up(tmp_path: Path) -> None:
+async def test_full_it_is_degraded_and_a_roll_proves_nothing_more(
+    own_redis_server: RedisServer, own_cache: RedisCache
+) -> None:
+    assert await own_cache.restore("r", nobody, ttl=LONG)
+    await own_cache.set("a", b"1", ttl=LONG)
+    own_redis_server.order("CONFIG SET maxmemory 1")
+    with pytest.raises(CacheUnavailable, match="maxmemory"):
+        await own_cache.enlist("r", "ann", ttl=LONG)
+    assert await own_cache.get("a") == b"1"
+    assert await own_cache.listed("r", "ann") is None
+    health = await own_cache.check()
+    assert (health.status, "maxmemory" in health.reason) == ("degraded", True)
+    own_redis_server.order("CONFIG SET maxmemory 0")
+    assert (await own_cache.check()).status == "healthy"
+
+
+async def test_a_full_server_is_refused_at_the_start(tmp_path: Path) -> None:
     server = make_redis(
         tmp_path / "redis", options=["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]
     )
@@ -337,7 +353,9 @@ async def test_a_user_who_may_not_do_what_we_need(own_redis_server: RedisServer)
     ("url", "said"),
     [
         ("redis://", "the host is missing"),
-        ("redis://127.0.0.1:port", "[Pp]ort"),
+        ("redis://127.0.0.1:port", "port is no number"),
+        ("redis://:canary/x@127.0.0.1", "not encoded"),
+        ("redis://user:6/canary@127.0.0.1", "a number such as 0"),
         ("redis://127.0.0.1:6379/first", "a number such as 0"),
         ("redis://127.0.0.1?tls=yes", "unknown option 'tls'"),
         ("redis://127.0.0.1?ssl_ca_certs=/x", "rediss://"),

@@ -198,9 +198,9 @@ class RedisCache:
             except ResponseError as error:
                 if "not an integer" in str(error):
                     raise ValueError("the key holds no count") from None
-                raise self._unavailable(_reason(error)) from None
+                raise self._unavailable(_reason(error), "refuses") from None
             except RedisError as error:
-                raise self._unavailable(_reason(error)) from None
+                raise self._unavailable(_reason(error), "refuses") from None
 
     @asynccontextmanager
     async def _connection_free(self) -> AsyncIterator[None]:
@@ -221,9 +221,9 @@ class RedisCache:
             log.warning("cache_is_away", server=self._address.shown, reason=self._why)
         return self._unavailable(self._why)
 
-    def _unavailable(self, why: str) -> CacheUnavailable:
+    def _unavailable(self, why: str, how: str = "is away") -> CacheUnavailable:
         return CacheUnavailable(
-            f"the cache at {self._address.host}:{self._address.port} is away: {why}"
+            f"the cache at {self._address.host}:{self._address.port} {how}: {why}"
         )
 
     def _key(self, key: str) -> str:

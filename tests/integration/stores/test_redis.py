@@ -14,6 +14,7 @@ from shared.cache.redis import CONNECTIONS, RedisCache, open_redis
 from shared.errors import Setup
 from tests.engines import processes
 from tests.engines.certificates import Certificates, make_certificates
+from tests.engines.folders import ROOT
 from tests.engines.redis import RedisServer, make_redis
 from tests.integration.stores.proxy import slow_line
 
@@ -347,6 +348,26 @@ async def test_a_user_who_may_not_do_what_we_need(own_redis_server: RedisServer)
     own_redis_server.order("ACL SETUSER bob on >canary ~* +ping +get +set")
     said = await refused(own_redis_server.url.replace("//", "//bob:canary@"))
     assert re.search("Allow this user|user or password", said)
+
+
+async def test_the_rights_that_the_document_names_are_enough(own_redis_server: RedisServer) -> None:
+    text = (ROOT / "docs" / "stores.md").read_text()
+    named = re.search(r"at least `([^`]+)`", text)
+    assert named
+    rights = " ".join(f"+{command}" for command in named[1].split())
+    own_redis_server.order(f"ACL SETUSER bob on >canary ~vantage:* {rights}")
+    async with open_redis(own_redis_server.url.replace("//", "//bob:canary@")) as cache:
+        await cache.set("a", b"1", ttl=LONG)
+        assert await cache.get("a") == b"1"
+        assert await cache.delete("a")
+        assert await cache.incr("b", ttl=LONG) == 1
+        token = await cache.lock("c", ttl=LONG)
+        assert token
+        assert await cache.unlock("c", token)
+        assert await cache.restore("r", nobody, ttl=LONG)
+        await cache.enlist("r", "ann", ttl=LONG)
+        assert await cache.listed("r", "ann")
+        assert (await cache.check()).status == "healthy"
 
 
 @pytest.mark.parametrize(

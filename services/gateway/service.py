@@ -11,6 +11,7 @@ import httpx
 from fastapi import APIRouter
 
 from services.gateway.api import make_revocation_router, make_router, make_token_router
+from services.gateway.limits import CallLimit
 from services.gateway.pages import (
     Cookies,
     make_document_router,
@@ -59,6 +60,10 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
         passwords=passwords, sessions=sessions, revocations=platform.revocations,
     )  # fmt: skip
     platform.revocations.rely_on(sessions.revoked)
+    if settings.calls_a_minute:
+        platform.guard.limit(
+            CallLimit(platform.cache, platform.own_cache, calls=settings.calls_a_minute)
+        )
     await sessions.share()
     await _first_admin(platform, people)
     cookies = Cookies(secure=platform.public_url.startswith("https://"), days=settings.session_days)

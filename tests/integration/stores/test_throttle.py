@@ -9,6 +9,7 @@ import pytest
 
 from services.gateway.throttle import ALONE, LIMITS
 from shared.clock import SystemClock
+from shared.security.guard import ACCESS_COOKIE
 from tests.engines.redis import RedisServer
 from tests.unit.gateway.conftest import PASSWORD, gateway
 from tests.unit.platform import toys
@@ -30,11 +31,43 @@ async def doors(
                 tmp_path / name,
                 SystemClock(),
                 admin_password=PASSWORD,
-                cache_url=f"{own_redis_server.url}?timeout=1",
+                cache_url=f"{own_redis_server.url}?timeout=20",
             )
             await stack.enter_async_context(toys.lifespan(app))
             clients.append(await stack.enter_async_context(toys.caller(app)))
         yield clients
+
+
+async def token_of(door: httpx.AsyncClient) -> str:
+    assert await guess(door, PASSWORD) == 201
+    token = str(door.cookies[ACCESS_COOKIE])
+    door.cookies.clear()
+    return token
+
+
+async def calls(door: httpx.AsyncClient, token: str, number: int) -> list[int]:
+    headers = {"authorization": f"Bearer {token}"}
+    return [(await door.get("/toy/read", headers=headers)).status_code for _ in range(number)]
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VANTAGE_GATEWAY_CALLS_A_MINUTE", "6")
+
+
+@pytest.mark.usefixtures("limited")
+async def test_calls_are_limited_over_both_gateways_and_the_answer_says_when_to_come_back(
+    doors: list[httpx.AsyncClient], own_redis_server: RedisServer
+) -> None:
+    one, two = doors
+    tokens = [await token_of(door) for door in (one, two)]
+    assert await calls(one, tokens[0], 7) == [200] * 6 + [429]
+    headers = {"authorization": f"Bearer {tokens[0]}"}
+    refused = await one.get("/toy/read", headers=headers)
+    assert refused.headers["retry-after"] == "60"
+    assert (await one.get("/toy")).status_code == 200  # what is public is not counted
+    own_redis_server.kill()
+    assert await calls(two, tokens[1], 4) == [200] * 3 + [429]
 
 
 async def guess(door: httpx.AsyncClient, password: str = "wrong guess") -> int:

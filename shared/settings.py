@@ -314,6 +314,10 @@ def without_password(text: str) -> str:
         parts = urlsplit(text)
     except ValueError:
         return "********"
+    if (
+        "@" not in parts.netloc
+    ):  # a password with a slash that is not encoded cuts the address short
+        return f"{parts.scheme}://********"
     if parts.password is None:
         return text
     host = parts.netloc.rpartition("@")[2]

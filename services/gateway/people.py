@@ -47,7 +47,7 @@ class People:
         self._store = store
         self._clock = clock
         self._passwords = passwords
-        self._sessions = sessions
+        self.sessions = sessions
         self._revocations = revocations
 
     async def users(self) -> list[User]:
@@ -107,11 +107,11 @@ class People:
             if values:
                 await self._store.change_user(tx, identity, values)
             await self._keep_an_admin(tx)
-            ended = await self._sessions.end_all(tx, identity)
+            ended = await self.sessions.end_all(tx, identity)
             user = _found(await self._store.user(tx, identity), identity)
             told = ", ".join(_told(values))
             await tx.add([self._audit.entry("user.changed", f"user:{identity}", reason=told)])
-        await self._sessions.refuse(ended)
+        await self.sessions.refuse(ended)
         return user
 
     async def change_own_password(
@@ -131,10 +131,10 @@ class People:
         hashed = await self._passwords.hash(new)
         async with self._database.transaction() as tx:
             await self._store.change_user(tx, user.id, {"password": hashed})
-            ended = await self._sessions.end_all(tx, user.id, but=principal.session)
+            ended = await self.sessions.end_all(tx, user.id, but=principal.session)
             entry = self._audit.entry("user.changed", f"user:{user.id}", reason="password")
             await tx.add([entry])
-        await self._sessions.refuse(ended)
+        await self.sessions.refuse(ended)
 
     async def remove(self, identity: str) -> None:
         """Remove a user.
@@ -146,11 +146,11 @@ class People:
         async with self._database.transaction() as tx:
             await tx.alone(ADMINS)
             _found(await self._store.user(tx, identity), identity)
-            ended = await self._sessions.end_all(tx, identity)
+            ended = await self.sessions.end_all(tx, identity)
             await self._store.remove_user(tx, identity)
             await self._keep_an_admin(tx)
             await tx.add([self._audit.entry("user.removed", f"user:{identity}")])
-        await self._sessions.refuse(ended)
+        await self.sessions.refuse(ended)
 
     async def link(self, identity: str, *, only: bool = True) -> str:
         """A sign-in secret for a user; `only`: in place of earlier ones.
@@ -161,7 +161,7 @@ class People:
         async with self._database.transaction() as tx:
             _found(await self._store.user(tx, identity), identity)
             await tx.add([self._audit.entry("sign-in-link.made", f"user:{identity}")])
-            return await self._sessions.link(tx, identity, only=only)
+            return await self.sessions.link(tx, identity, only=only)
 
     async def first_admin(self, password: str | None) -> str | None:
         """See to it that somebody can administer: with the given password, else by the secret that is answered.

@@ -18,6 +18,7 @@ from services.gateway.api import (
     make_trail_router,
 )
 from services.gateway.dead_letters import DeadLetters
+from services.gateway.limits import CallLimit
 from services.gateway.pages import (
     Cookies,
     make_document_router,
@@ -57,38 +58,29 @@ OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["ad
 @asynccontextmanager
 async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIterator[Running]:
     """Open the doors; the first administrator's sign-in link is printed where there is none yet."""
-    clock, keys, issuer = platform.clock, platform.keys, Issuer(platform.keys, platform.clock)
-    audit = Audit(platform.publisher, clock)
-    passwords = Passwords(settings.hashers)
-    throttle = Throttle(platform.cache, platform.own_cache)
-    sessions = Sessions(
-        platform.database, Store(), clock,
-        box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
-        revocations=platform.revocations, settings=settings, audit=audit,
-    )  # fmt: skip
-    people = People(
-        platform.database, Store(), clock,
-        passwords=passwords, sessions=sessions, revocations=platform.revocations, audit=audit,
-    )  # fmt: skip
-    platform.revocations.rely_on(sessions.revoked)
-    await sessions.share()
+    issuer, audit = Issuer(platform.keys, platform.clock), Audit(platform.publisher, platform.clock)
+    people = _people(platform, settings, issuer, audit)
+    platform.revocations.rely_on(people.sessions.revoked)
+    if settings.calls_a_minute:
+        platform.guard.limit(
+            CallLimit(platform.cache, platform.own_cache, calls=settings.calls_a_minute)
+        )
+    await people.sessions.share()
     await _first_admin(platform, people)
-    cookies = Cookies(secure=platform.public_url.startswith("https://"), days=settings.session_days)
     table = Table(settings.upstreams, lambda: issuer.service("gateway"))
-    router = APIRouter()
-    router.include_router(make_router(people))
-    router.include_router(make_token_router(people, keys, issuer, throttle))
-    router.include_router(make_revocation_router(sessions))
-    router.include_router(make_session_router(sessions, cookies, platform.metrics))
-    router.include_router(make_page_router("Vantage"))
+    trail = Trail(
+        platform.database, AuditStore(), platform.clock, blobs=platform.blobs, keys=platform.keys
+    )
+    router = _router(platform, settings, people, issuer)
     router.include_router(make_document_router(table))
-    letters = DeadLetters(platform.log, platform.database, clock, store=ReplayStore(), audit=audit)
+    letters = DeadLetters(
+        platform.log, platform.database, platform.clock, store=ReplayStore(), audit=audit
+    )
     router.include_router(make_dead_letter_router(letters))
-    trail = Trail(platform.database, AuditStore(), clock, blobs=platform.blobs, keys=keys)
     router.include_router(make_trail_router(trail))
 
     async with _elsewhere(table, settings, issuer) as elsewhere:
-        jobs = {**_jobs(platform, settings, sessions, audit), **elsewhere.jobs}
+        jobs = {**_jobs(platform, settings, people.sessions, audit), **elsewhere.jobs}
         heard = Subscription(topics=(topics.AUDIT,), group="gateway-audit", handler=trail)
         yield replace(
             elsewhere,
@@ -96,6 +88,38 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
             subscriptions=[heard],
             jobs={**jobs, "checkpoints": trail.keep_anchoring},
         )
+
+
+def _people(
+    platform: ServicePlatform, settings: GatewaySettings, issuer: Issuer, audit: Audit
+) -> People:
+    passwords = Passwords(settings.hashers)
+    throttle = Throttle(platform.cache, platform.own_cache)
+    sessions = Sessions(
+        platform.database, Store(), platform.clock,
+        box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
+        revocations=platform.revocations, settings=settings, audit=audit,
+    )  # fmt: skip
+    return People(
+        platform.database, Store(), platform.clock,
+        passwords=passwords, sessions=sessions, revocations=platform.revocations, audit=audit,
+    )  # fmt: skip
+
+
+def _router(
+    platform: ServicePlatform, settings: GatewaySettings, people: People, issuer: Issuer
+) -> APIRouter:
+    """People, programs and their sessions."""
+    throttle = Throttle(platform.cache, platform.own_cache)
+    secure = platform.public_url.startswith("https://")
+    cookies = Cookies(secure=secure, days=settings.session_days)
+    router = APIRouter()
+    router.include_router(make_router(people))
+    router.include_router(make_token_router(people, platform.keys, issuer, throttle))
+    router.include_router(make_revocation_router(people.sessions))
+    router.include_router(make_session_router(people.sessions, cookies, platform.metrics))
+    router.include_router(make_page_router("Vantage"))
+    return router
 
 
 def _jobs(

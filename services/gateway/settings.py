@@ -19,6 +19,12 @@ class GatewaySettings(BaseSettings):
         default=7, ge=1, le=365, description="A session unused for so long ends."
     )
     key_days: int = Field(default=90, ge=1, le=3650, description="A signing key signs so long.")
+    calls_a_minute: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Calls that a person or program may make within a minute; 0: as many as they like.",
+    )
     hashers: int = Field(default=2, ge=1, le=16, description="Passwords hashed at the same time.")
 
     @field_validator("upstreams", mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from services.gateway.domain import GENESIS, Entry
 from services.gateway.models import (
@@ -132,10 +132,15 @@ class Store:
 
     async def revoke(self, tx: Transaction, identities: Sequence[str], *, at: int) -> None:
         """End sessions."""
-        live = sessions.c.id.in_(identities), sessions.c.revoked_at.is_(None)
-        ended = select(sessions.c.id, literal(at, revocations.c.revoked_at.type)).where(*live)
-        await tx.execute(insert(revocations).from_select(["id", "revoked_at"], ended))
-        await tx.execute(update(sessions).where(*live).values(revoked_at=at))
+        rows = await tx.execute(
+            update(sessions)
+            .where(sessions.c.id.in_(identities), sessions.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+            .returning(sessions.c.id)
+        )
+        ended = [{"id": row.id, "revoked_at": at} for row in rows]
+        if ended:
+            await tx.execute(insert(revocations), ended)
 
     async def live_sessions(self, reader: Reader, user: str) -> list[str]:
         """Ids of a user's sessions that were not revoked."""

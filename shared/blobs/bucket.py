@@ -46,7 +46,7 @@ def parse(url: str) -> Bucket:
         _ = endpoint.port
     except ValueError as error:
         raise _wrong(url, str(error)) from None
-    if "@" in parts.netloc or "@" in endpoint.netloc:
+    if "@" in url:
         raise _wrong(
             "s3://...",
             "keys do not go into the URL; set VANTAGE_S3_ACCESS_KEY and VANTAGE_S3_SECRET_KEY",

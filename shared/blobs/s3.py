@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 THREADS = 8
 CONNECT_S = 2.0
-READ_S = 5.0  # without a byte
+READ_S = 4.0  # without a byte
 ATTEMPTS = 2
 CALL_S = 30.0  # a call with its wait for a thread
 CHECK_S = 2.0

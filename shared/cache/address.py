@@ -43,8 +43,11 @@ def parse(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port or PORT
-    except ValueError as error:
-        raise _wrong(shown, str(error)) from None
+    except ValueError:  # its text may quote a part of the password
+        raise _wrong(
+            shown,
+            "the port is no number, or the password has a '/', '?' or '#' that is not encoded",
+        ) from None
     if not parts.hostname:
         raise _wrong(shown, "the host is missing")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -66,7 +69,7 @@ def parse(url: str) -> Address:
 
 def _db(shown: str, text: str) -> int:
     if text and not (text.isdecimal() and len(text) <= 5):
-        raise _wrong(shown, f"the database is a number such as 0, not {text!r}")
+        raise _wrong(shown, "the database, behind the last slash, is a number such as 0")
     return int(text or 0)
 
 

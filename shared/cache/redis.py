@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from shared.cache.port import ReadRoll
 
 CONNECTIONS = 64
+TRIES = 3  # at the start, where it is late: the machine may be busy
 PROBE_S = 0.5  # between looks at a server that is away
 FILL_S = 30.0  # a roll's owner may read for so long
-_GONE = (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError)
+_LATE = (RedisTimeoutError, TimeoutError)
+_GONE = (RedisConnectionError, OSError, *_LATE)
 log = structlog.get_logger(component="cache")
 
 
@@ -94,15 +96,19 @@ class RedisCache:
         Raises:
             Setup: it is not, or it does not; the text says what to do.
         """
-        try:
-            async with asyncio.timeout(self._address.timeout):
-                await self._redis.ping()
-                await self._script(scripts.LISTED)(keys=[self._key("roll:")], args=[""])
-                await self._redis.set(self._key("opened"), b"1", px=1000)
-        except (RedisError, *_GONE) as error:
-            raise Setup(
-                f"{SETTING}={self._address.shown}: {_reason(error)}. {_remedy(error, self._address)}"
-            ) from None
+        for left in reversed(range(TRIES)):
+            try:
+                async with asyncio.timeout(self._address.timeout):
+                    await self._script(scripts.LISTED)(keys=[self._key("roll:")], args=[""])
+                    await self._redis.set(self._key("opened"), b"1", px=1000)  # see `check`
+            except (RedisError, *_GONE) as error:
+                if left and isinstance(error, _LATE):
+                    continue
+                raise Setup(
+                    f"{SETTING}={self._address.shown}: {_reason(error)}. "
+                    f"{_remedy(error, self._address)}"
+                ) from None
+            return
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None when it was never set, has expired, or had to make room."""
@@ -154,7 +160,7 @@ class RedisCache:
         """Degraded while it is away: everybody who uses it has another way or answers 503."""
         if not self._missing.is_set():
             try:
-                await self._do(self._redis.ping)
+                await self.set("opened", b"1", ttl=1)  # it may answer and take nothing in
             except CacheUnavailable as error:
                 return Health(status="degraded", reason=str(error))
             return Health(status="healthy")
@@ -198,9 +204,9 @@ class RedisCache:
             except ResponseError as error:
                 if "not an integer" in str(error):
                     raise ValueError("the key holds no count") from None
-                raise self._unavailable(_reason(error)) from None
+                raise self._unavailable(_reason(error), "refuses") from None
             except RedisError as error:
-                raise self._unavailable(_reason(error)) from None
+                raise self._unavailable(_reason(error), "refuses") from None
 
     @asynccontextmanager
     async def _connection_free(self) -> AsyncIterator[None]:
@@ -221,9 +227,9 @@ class RedisCache:
             log.warning("cache_is_away", server=self._address.shown, reason=self._why)
         return self._unavailable(self._why)
 
-    def _unavailable(self, why: str) -> CacheUnavailable:
+    def _unavailable(self, why: str, how: str = "is away") -> CacheUnavailable:
         return CacheUnavailable(
-            f"the cache at {self._address.host}:{self._address.port} is away: {why}"
+            f"the cache at {self._address.host}:{self._address.port} {how}: {why}"
         )
 
     def _key(self, key: str) -> str:
@@ -253,7 +259,7 @@ def _millis(seconds: float) -> int:
 
 def _reason(error: Exception) -> str:
     """Why, in the server's or the system's words; redis-py puts neither password nor value into them."""
-    if isinstance(error, TimeoutError | RedisTimeoutError):
+    if isinstance(error, _LATE):
         return "no answer in time"
     return str(error).rstrip(".") or type(error).__name__
 

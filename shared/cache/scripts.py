@@ -37,7 +37,17 @@ return live('whole:' .. run) and 0 or -1
 """
 )
 
-ENLIST = _BEFORE + "put('m:' .. ARGV[1], ARGV[2])"
+ENLIST = (  # a server that is full takes nothing in, but the mark can be taken away
+    _BEFORE
+    + """
+local done = redis.pcall('ZADD', KEYS[1], now + tonumber(ARGV[2]), 'm:' .. ARGV[1])
+if type(done) == 'table' and done.err then
+  redis.call('ZREM', KEYS[1], 'whole:' .. run)
+  return done
+end
+return 1
+"""
+)
 
 BEGIN = (  # before the owner reads: what is lost from here on takes this mark along
     _BEFORE

@@ -12,12 +12,14 @@ from shared.errors import Forbidden, Unauthenticated
 from shared.security.principal import LOCAL_OWNER, Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import HTTPConnection
 
     from shared.security.revocations import Revocations
     from shared.security.tokens import Claims, Verifier
+
+    Limit = Callable[[Principal], Awaitable[None]]
 
 ACCESS_COOKIE = "vantage_access"
 REFRESH_COOKIE = "vantage_refresh"
@@ -33,6 +35,11 @@ class Guard:
     def __init__(self, verifier: Verifier, revocations: Revocations) -> None:
         self._verifier = verifier
         self._revocations = revocations
+        self._limits: list[Limit] = []
+
+    def limit(self, check: Limit) -> None:
+        """Have every caller with credentials pass `check` as well; it refuses by an error."""
+        self._limits.append(check)
 
     async def principal(self, connection: HTTPConnection) -> Principal:
         """The caller of a connection.
@@ -65,6 +72,8 @@ class Guard:
         claims = await self._verifier.verify(token)
         if await self._revocations.revoked(claims.principal):
             raise Unauthenticated("the access token was revoked")
+        for check in self._limits:
+            await check(claims.principal)
         return claims
 
 

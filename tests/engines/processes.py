@@ -54,6 +54,17 @@ def end(process: subprocess.Popen[bytes], *, grace: float = 10.0) -> None:
     kill(process)
 
 
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process in its tracks (SIGSTOP) and return when its last thread stands still."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def thaw(process: subprocess.Popen[bytes]) -> None:
+    """Let it go on (SIGCONT)."""
+    process.send_signal(signal.SIGCONT)
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill -9 and wait."""
     if process.poll() is None:

@@ -1,7 +1,6 @@
 """A real Redis: one process, loopback, a random port, every write on disk before the next command."""
 
 import shutil
-import signal
 import socket
 import ssl
 from collections.abc import Sequence
@@ -57,11 +56,11 @@ class RedisServer:
 
     def freeze(self) -> None:
         """Stop it in its tracks (SIGSTOP): connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        processes.freeze(self._running())
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
+        processes.thaw(self._running())
 
     def order(self, command: str) -> None:
         """Give an operator's command whose answer is OK."""
@@ -86,10 +85,10 @@ class RedisServer:
                 text += link.recv(1 << 20)
         return text.count(b" addr=")
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
             raise RuntimeError("Redis is not running")
-        self._process.send_signal(number)
+        return self._process
 
     def _command(self) -> list[str]:
         port = ["--port", str(self.port)]

@@ -1,6 +1,5 @@
 """A real S3-compatible store: versitygw over a folder, one process, loopback, a random port."""
 
-import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,16 +50,16 @@ class S3Server:
 
     def freeze(self) -> None:
         """Stop it in its tracks (SIGSTOP): connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        processes.freeze(self._running())
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
+        processes.thaw(self._running())
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
             raise RuntimeError("versitygw is not running")
-        self._process.send_signal(number)
+        return self._process
 
     def _command(self) -> list[str]:
         options = ["--port", f"127.0.0.1:{self.port}", "--region", REGION]

@@ -20,7 +20,7 @@ CALL = "/api/v1/channels"
 @pytest.fixture
 def pair(tmp_path: Path, own_redis_server: RedisServer) -> Iterator[Pair]:
     """A gateway and services in two processes with two data folders: Redis is all that they share."""
-    yield from started(tmp_path, VANTAGE_CACHE_URL=f"{own_redis_server.url}?timeout=1")
+    yield from started(tmp_path, VANTAGE_CACHE_URL=f"{own_redis_server.url}?timeout=2")
 
 
 class Visitor:

@@ -110,6 +110,8 @@ def test_a_taken_port_is_an_error_with_the_remedy(server: Server, tmp_path: Path
         ({"VANTAGE_HOST": "0.0.0.0"}, "VANTAGE_INSECURE_BIND"),  # noqa: S104 - it is refused
         ({"VANTAGE_BUS_URL": "amqp://host"}, "VANTAGE_BUS_URL"),
         ({"VANTAGE_NOTIFIER_TIMEOUT": "-1"}, "VANTAGE_NOTIFIER_TIMEOUT"),
+        ({"VANTAGE_CACHE_URL": f"redis://:{PASSWORD}@127.0.0.1:1"}, "Start it"),
+        ({"VANTAGE_BLOB_URL": "s3://b", "VANTAGE_S3_ACCESS_KEY": PASSWORD}, "set both"),
     ],
 )
 def test_a_wrong_setting_is_an_error_without_a_traceback(
@@ -120,6 +122,7 @@ def test_a_wrong_setting_is_an_error_without_a_traceback(
     assert ended.returncode == 2
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert PASSWORD not in ended.stderr
 
 
 def test_the_owners_socket_is_the_owners_alone_and_serves_as_admin(server: Server) -> None:
@@ -238,11 +241,18 @@ def test_config_show_tells_every_value_with_its_origin(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "vantage.toml").write_text('log_level = "WARNING"\n[notifier]\ntimeout = 3\n')
-    shown = once(folder, "config", "show", VANTAGE_ADMIN_PASSWORD=PASSWORD)
+    secrets = {
+        "VANTAGE_ADMIN_PASSWORD": PASSWORD,
+        "VANTAGE_CACHE_URL": f"rediss://:{PASSWORD}@cache:6380/1",
+        "VANTAGE_S3_SECRET_KEY": PASSWORD,
+    }
+    shown = once(folder, "config", "show", **secrets)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"VANTAGE_LOG_LEVEL +WARNING +file .*vantage.toml", shown.stdout)
     assert re.search(r"VANTAGE_NOTIFIER_TIMEOUT +3.0 +file", shown.stdout)
     assert re.search(r"VANTAGE_ADMIN_PASSWORD +\*+ +environment", shown.stdout)
+    assert re.search(r"VANTAGE_S3_SECRET_KEY +\*+ +environment", shown.stdout)
+    assert re.search(r"VANTAGE_CACHE_URL +rediss://:\*+@cache:6380/1 +environment", shown.stdout)
     assert PASSWORD not in shown.stdout
 
 

@@ -10,7 +10,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from services.gateway.service import SERVICE
-from shared.clock import ManualClock
+from shared.clock import Clock, ManualClock
 from shared.http import Application
 from shared.runtime import application
 from shared.security.guard import CSRF_COOKIE, CSRF_HEADER
@@ -45,7 +45,7 @@ def csrf(browser: httpx.AsyncClient) -> dict[str, str]:
     return {CSRF_HEADER: browser.cookies[CSRF_COOKIE]}
 
 
-def gateway(folder: Path, clock: ManualClock, **settings: Any) -> Application:
+def gateway(folder: Path, clock: Clock, **settings: Any) -> Application:
     """An app of the gateway and the toy."""
     toys.write_key(folder / "keys")
     chosen = PlatformSettings(data_dir=folder, bus_url="memory://", **settings)

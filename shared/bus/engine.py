@@ -20,9 +20,9 @@ from shared import telemetry
 from shared.bus.dead_letters import Failure, TripWire, letter
 from shared.bus.lane import Lane, Work
 from shared.bus.metrics import BusMetrics, Unmeasured
-from shared.bus.port import CommitRefused, Log, Offsets, Partition, Record, Subscription
+from shared.bus.port import CommitRefused, Log, Offsets, Partition, Reader, Record, Subscription
 from shared.bus.progress import Progress
-from shared.bus.retry import Backoff
+from shared.bus.retry import Backoff, persist
 from shared.bus.settings import BusSettings as BusSettings
 from shared.errors import Poison, Transient
 
@@ -88,13 +88,8 @@ class Engine:
         self._budget = self._settings.drain
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            self._reader = await self._log.reader(
-                self._sub.topics,
-                kind=self._sub.kind,
-                group=self._sub.group,
-                member=self._member,
-                listener=self,
-            )
+            patience = Backoff(self._settings.retry_base, self._settings.join_cap, self._random)
+            self._reader = await persist(self._join, patience, group=self._sub.group)
             roles = (self._intake, self._commits, self._watch, self._until_drained)
             jobs = [asyncio.create_task(role()) for role in roles]
             try:
@@ -149,6 +144,12 @@ class Engine:
         for lane in lanes:
             self._lanes.pop(lane.partition, None)
             self._progress.forget(lane.partition)
+
+    async def _join(self) -> Reader:
+        sub = self._sub
+        return await self._log.reader(
+            sub.topics, kind=sub.kind, group=sub.group, member=self._member, listener=self
+        )
 
     async def _finish(self, lanes: Sequence[Lane]) -> None:
         for lane in lanes:
@@ -332,11 +333,10 @@ class Engine:
             return
 
     async def _load_once(self, partition: Partition) -> int | None:
-        if self._sub.owner is not None:
-            await self._sub.owner.assigned(partition)
-        if self._sub.positions is None:
-            return None
-        return await self._sub.positions.load(self._sub.group, partition) or 0
+        owner, positions = self._sub.owner, self._sub.positions
+        if owner is not None:
+            await owner.assigned(partition)
+        return None if positions is None else await positions.load(self._sub.group, partition) or 0
 
     async def _commits(self) -> None:
         while True:
@@ -368,6 +368,7 @@ class Engine:
 
     async def _watch(self) -> None:
         while True:
+            self._progress.member(self._reader.joined, self._clock.monotonic())
             quiet = {lane.partition: lane.turn for lane in self.lanes if lane.idle}
             try:
                 ends, positions = await self._reader.ends(), await self._reader.positions()

@@ -16,6 +16,7 @@ class Progress:
         self._limit = stuck
         self._goal: Offsets | None = None
         self._marks: dict[Partition, tuple[int, float]] = {}
+        self._outside: float | None = None
 
     def look(self, lane: Lane, end: int, now: float) -> None:
         """Note a lane's lag, and whether what it has committed (or just finished) moved since the last look."""
@@ -24,6 +25,13 @@ class Progress:
         before, since = self._marks.get(lane.partition, (mark, now))
         moving = lane.lag == 0 or mark != before
         self._marks[lane.partition] = (mark, now if moving else since)
+
+    def member(self, joined: bool, now: float) -> None:
+        """Whether the group has given us a share; one that joins for ever has no lanes that could lag."""
+        if joined:
+            self._outside = None
+        elif self._outside is None:
+            self._outside = now
 
     def forget(self, partition: Partition) -> None:
         """It is another's now."""
@@ -35,6 +43,11 @@ class Progress:
         stuck = self.stuck(now)
         if tripped:
             return Health(status="unhealthy", reason=tripped, details={"lag": lag})
+        if self._outside is not None and now - self._outside > self._limit:
+            reason = f"not in its group for {self._limit:g} s"
+            return Health(
+                status="unhealthy", reason=reason, details={"lag": lag, "stuck": ["group"]}
+            )
         if stuck:
             reason = f"no progress for {self._limit:g} s on {', '.join(map(_name, stuck))}"
             details = {"lag": lag, "stuck": [_name(partition) for partition in stuck]}

@@ -269,6 +269,11 @@ class EmbeddedReader:
         """See `Reader.positions`."""
         return dict(self._next)
 
+    @property
+    def joined(self) -> bool:
+        """See `Reader.joined`: every fetch settles what is ours."""
+        return True
+
     async def close(self) -> None:
         """See `Reader.close`."""
         if self._group is not None:

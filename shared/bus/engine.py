@@ -21,9 +21,9 @@ from shared.bus.dead_letters import Failure, TripWire, letter
 from shared.bus.engine_calls import Hung, outcome
 from shared.bus.lane import Lane, Work
 from shared.bus.metrics import BusMetrics, Unmeasured
-from shared.bus.port import CommitRefused, Log, Offsets, Partition, Record, Subscription
+from shared.bus.port import CommitRefused, Log, Offsets, Partition, Reader, Record, Subscription
 from shared.bus.progress import Progress
-from shared.bus.retry import Backoff
+from shared.bus.retry import Backoff, persist
 from shared.bus.settings import BusSettings as BusSettings
 from shared.bus.stages import load_stage
 from shared.errors import Poison, Transient
@@ -90,13 +90,8 @@ class Engine:
         self._budget = self._settings.drain
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            self._reader = await self._log.reader(
-                self._sub.topics,
-                kind=self._sub.kind,
-                group=self._sub.group,
-                member=self._member,
-                listener=self,
-            )
+            patience = Backoff(self._settings.retry_base, self._settings.join_cap, self._random)
+            self._reader = await persist(self._join, patience, group=self._sub.group)
             roles = (self._intake, self._commits, self._watch, self._until_drained)
             jobs = [asyncio.create_task(role()) for role in roles]
             try:
@@ -151,6 +146,12 @@ class Engine:
         for lane in lanes:
             self._lanes.pop(lane.partition, None)
             self._progress.forget(lane.partition)
+
+    async def _join(self) -> Reader:
+        sub = self._sub
+        return await self._log.reader(
+            sub.topics, kind=sub.kind, group=sub.group, member=self._member, listener=self
+        )
 
     async def _finish(self, lanes: Sequence[Lane]) -> None:
         for lane in lanes:
@@ -371,6 +372,7 @@ class Engine:
 
     async def _watch(self) -> None:
         while True:
+            self._progress.member(self._reader.joined, self._clock.monotonic())
             quiet = {lane.partition: lane.turn for lane in self.lanes if lane.idle}
             try:
                 ends, positions = await self._reader.ends(), await self._reader.positions()

@@ -120,6 +120,11 @@ class Reader(Protocol):
         """Where each partition of ours is read next: what lies before was fetched or is no longer kept."""
         ...
 
+    @property
+    def joined(self) -> bool:
+        """Whether this member has its share of the partitions, which may be none; false while it joins (again)."""
+        ...
+
     async def close(self) -> None:
         """Leave. Static members are not missed until their session ends."""
         ...

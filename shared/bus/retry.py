@@ -1,6 +1,16 @@
 """Waiting before another try: exponential with full jitter, so that those who failed together do not return together."""
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from shared.errors import Transient
+
+Found = TypeVar("Found")
+log = structlog.get_logger(__name__)
 
 
 class Backoff:
@@ -24,3 +34,13 @@ class Backoff:
     def reset(self) -> None:
         """It worked: the next failure starts small again."""
         self._tries = 0
+
+
+async def persist(call: Callable[[], Awaitable[Found]], backoff: Backoff, *, group: str) -> Found:
+    """What `call` answers once the log is there."""
+    while True:
+        try:
+            return await call()
+        except Transient as error:
+            log.warning("log_away", group=group, reason=str(error))
+            await asyncio.sleep(backoff.next())

@@ -17,6 +17,9 @@ class BusSettings:
     )
     retry_base: float = 0.1
     retry_cap: float = 15.0
+    join_cap: float = (
+        5.0  # between two tries to join while the log is away: it is missed at once when it is back
+    )
     tries: float = 3  # of a record that fails with an unknown error
     trip_limit: float = 50  # dead letters among the last `trip_window` records
     trip_window: float = 500

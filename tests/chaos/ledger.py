@@ -50,9 +50,18 @@ class Ledger:
 
 
 async def drive(
-    log: Log, topic: Topic, ledger: Ledger, count: int, stop: asyncio.Event | None = None
+    log: Log,
+    topic: Topic,
+    ledger: Ledger,
+    count: int,
+    stop: asyncio.Event | None = None,
+    *,
+    pause: float = 0.0,
 ) -> None:
-    """Say `count` numbered facts about each key, in order of each key; what is acked already is not said again."""
+    """Say `count` numbered facts about each key, in order of each key; what is acked already is not said again.
+
+    `pause`: seconds between two numbers.
+    """
     _, acked = ledger.read()
     for number in range(count):
         if stop is not None and stop.is_set():
@@ -61,6 +70,7 @@ async def drive(
         ids = [f"{key}:{number}" for key in keys]
         if not keys:
             continue
+        await asyncio.sleep(pause)
         await asyncio.to_thread(ledger.attempted, ids)
         while True:
             try:

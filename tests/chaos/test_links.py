@@ -11,7 +11,7 @@ import pytest
 from shared.bus.kafka import open_kafka
 from tests.chaos.ledger import drive
 from tests.chaos.proxy import FaultProxy
-from tests.chaos.test_failpoints import COUNT, SETTLE, Rig
+from tests.chaos.rig import COUNT, SETTLE, Rig
 from tests.chaos.worker import topics
 from tests.engines import processes
 from tests.engines.kafka import KafkaBroker, make_broker

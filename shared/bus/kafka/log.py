@@ -18,7 +18,7 @@ from schemas.topics import TOPICS
 from shared.bus.dead_letters import with_dead
 from shared.bus.kafka.access import Access, servers
 from shared.bus.kafka.producer import Producer
-from shared.bus.kafka.reader import Bridge, KafkaReader
+from shared.bus.kafka.reader import KafkaReader
 from shared.bus.kafka.refusals import refusals
 from shared.bus.kafka.topics import ensure, open_topics
 from shared.bus.partitions import partition_of
@@ -163,8 +163,7 @@ class KafkaLog:
                 undo.push_async_callback(reader.close)
                 await consumer.start()
                 if grouped:
-                    names = [topic.name for topic in topics]
-                    consumer.subscribe(names, listener=Bridge(listener))
+                    reader.join(topics, listener)
                 else:
                     await reader.read_all(topics, from_end=kind == "tail")
                 undo.pop_all()

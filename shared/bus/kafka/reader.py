@@ -26,6 +26,7 @@ class KafkaReader:
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
+        self._bridge: Bridge | None = None
 
     async def fetch(
         self, *, max_records: int, timeout: float
@@ -79,6 +80,11 @@ class KafkaReader:
                     found[Partition(*place)] = await self._consumer.position(place)
         return found
 
+    @property
+    def joined(self) -> bool:
+        """See `Reader.joined`."""
+        return self._bridge is None or self._bridge.joined
+
     async def close(self) -> None:
         """See `Reader.close`. Neither a rebalance that waits for a dead member nor a broker that hangs holds us up."""
         try:
@@ -88,6 +94,11 @@ class KafkaReader:
             # The time-out has ended its coordination; `stop` thinks it is done and has closed no connection yet.
             self._consumer._closed = False
             await self._consumer.stop()
+
+    def join(self, topics: Iterable[Topic], listener: Listener) -> None:
+        """Share the partitions with the other members of the group."""
+        self._bridge = Bridge(listener)
+        self._consumer.subscribe([topic.name for topic in topics], listener=self._bridge)
 
     async def read_all(self, topics: Iterable[Topic], *, from_end: bool) -> None:
         """Own every partition, without a group."""
@@ -108,14 +119,17 @@ class Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carri
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self.joined = False
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """The group rebalances: all partitions of this member go."""
+        self.joined = False
         await self._listener.revoked(sorted(Partition(*place) for place in revoked))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """It has rebalanced."""
         await self._listener.assigned(sorted(Partition(*place) for place in assigned))
+        self.joined = True
 
 
 def _places(

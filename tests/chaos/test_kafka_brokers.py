@@ -1,0 +1,125 @@
+"""Three brokers, one of them killed, frozen or away under load: what was acknowledged is there, once, in order."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from schemas.event import Topic
+from shared.bus.kafka import open_kafka
+from shared.bus.kafka.log import KafkaLog
+from tests.chaos.ledger import drive, effects
+from tests.chaos.rig import Rig
+from tests.chaos.worker import topics
+from tests.engines.kafka import KafkaBroker, KafkaCluster
+
+pytestmark = pytest.mark.kafka
+REPEAT = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "3"))
+DRAIN = 60.0  # seconds after which the backlog must be handled
+
+
+class Load:
+    """Stimuli at some hundred a second, two workers on them, and a cluster to be hurt meanwhile."""
+
+    def __init__(self, rig: Rig, cluster: KafkaCluster, log: KafkaLog) -> None:
+        self.rig = rig
+        self.cluster = cluster
+        self._log = log
+
+    async def leader(self) -> KafkaBroker:
+        """The broker that leads the first partition of the stimuli now."""
+        stimuli = topics(self.rig.prefix)[0]
+        return self.cluster.brokers[await leads(self._log, stimuli)]
+
+    async def goes_on(self, more: int = 40) -> None:
+        """Wait until there are so many more effects."""
+        done = len(effects(self.rig.database, "effects"))
+        await self.rig.reached(done + more)
+
+
+async def leads(log: KafkaLog, topic: Topic) -> int:
+    """The id of the broker that leads partition 0."""
+    producer = await log._producer._sound()
+    metadata = await producer.client.fetch_all_metadata()
+    return int(
+        next(p.leader for p in metadata._partitions[topic.name].values() if p.partition == 0)
+    )
+
+
+@asynccontextmanager
+async def under_load(cluster: KafkaCluster, folder: Path) -> AsyncIterator[Load]:
+    """Hurt it inside the block; after it everything acknowledged must be there, once and in order."""
+    rig = Rig(cluster.url, folder, None)
+    stop = asyncio.Event()
+    async with open_kafka(cluster.url, topics(rig.prefix)) as log:
+        rig.log = log
+        try:
+            await rig.start("a")
+            await rig.start("b")
+            driving = asyncio.create_task(
+                drive(log, topics(rig.prefix)[0], rig.ledger, 100_000, stop, pause=0.05)
+            )
+            load = Load(rig, cluster, log)
+            await load.goes_on()
+            yield load
+            await load.goes_on()
+            stop.set()
+            await driving
+            await rig.quiet(seconds=DRAIN)
+            rig.clean()
+        finally:
+            stop.set()
+            rig.end()
+
+
+async def test_a_leader_is_killed_and_another_broker_freezes(
+    kafka_cluster: KafkaCluster, tmp_path: Path
+) -> None:
+    async with under_load(kafka_cluster, tmp_path) as load:
+        killed = await load.leader()
+        killed.kill()
+        await load.goes_on()
+        await asyncio.to_thread(killed.start)
+        await load.goes_on()
+        frozen = await load.leader()
+        frozen.freeze()
+        await asyncio.sleep(4)
+        frozen.thaw()
+
+
+@pytest.mark.chaos
+async def test_the_leader_is_killed_again_and_again(
+    kafka_cluster: KafkaCluster, tmp_path: Path
+) -> None:
+    async with under_load(kafka_cluster, tmp_path) as load:
+        for _ in range(REPEAT):
+            leader = await load.leader()
+            leader.kill()
+            await load.goes_on()
+            await asyncio.to_thread(leader.start)
+            await load.goes_on()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seconds", [20, 60])
+async def test_r5_the_leader_freezes(
+    kafka_cluster: KafkaCluster, tmp_path: Path, seconds: float
+) -> None:
+    async with under_load(kafka_cluster, tmp_path) as load:
+        leader = await load.leader()
+        leader.freeze()
+        await asyncio.sleep(seconds)
+        leader.thaw()
+
+
+@pytest.mark.chaos
+async def test_one_broker_is_away_for_a_minute(kafka_cluster: KafkaCluster, tmp_path: Path) -> None:
+    async with under_load(kafka_cluster, tmp_path) as load:
+        leader = await load.leader()
+        leader.stop()
+        await asyncio.sleep(60)
+        await load.goes_on()
+        await asyncio.to_thread(leader.start)

@@ -52,7 +52,8 @@ _UNSTORABLE = {
     "22021": "a text holds a NUL character, which cannot be stored; remove it",
     "22P05": "a text holds a NUL character, which cannot be stored; remove it",
 }
-# asyncpg refuses these before it sends them, with words alone.
+# asyncpg refuses these before it sends them, under one state, with words alone.
+UNSENT = "22000"
 _UNSENDABLE = (
     ("codec can't encode", "a text holds half a surrogate pair, which is no character; remove it"),
     ("value out of int", "a number is out of range; send a smaller one"),
@@ -92,13 +93,11 @@ def state_of(error: Exception) -> str:
 
 
 def _refused(error: Exception) -> str | None:
-    known = _UNSTORABLE.get(state_of(error))
-    if known is not None:
-        return known
-    driver = _driver_error(error)
-    if not isinstance(driver, ValueError):
-        return None
-    return next((words for sign, words in _UNSENDABLE if sign in str(driver)), None)
+    state = state_of(error)
+    if state != UNSENT:
+        return _UNSTORABLE.get(state)
+    said = str(_driver_error(error))
+    return next((words for sign, words in _UNSENDABLE if sign in said), None)
 
 
 def _driver_error(error: Exception) -> BaseException:

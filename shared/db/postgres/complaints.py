@@ -26,6 +26,7 @@ _BY_STATE = {
     "28000": "this user may not connect; look at pg_hba.conf, and at sslmode and the user in the URL",
     "28P01": "user or password is refused; correct them in the URL (or in PGPASSWORD, ~/.pgpass)",
     "3D000": "there is no such database; make it: CREATE DATABASE name OWNER user",
+    "3F000": "the service's schema belongs to another user; ALTER SCHEMA name OWNER TO user",
     "40001": "another transaction was in the way; try again",
     "40P01": "two transactions waited for each other and this one gave way; try again",
     "42501": "this user lacks a right; make it the owner: ALTER DATABASE name OWNER TO user",

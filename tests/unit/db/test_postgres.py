@@ -84,7 +84,9 @@ class TestStart:
         postgres_server.sql(f"CREATE ROLE guest_{name} LOGIN PASSWORD 'geheim'")
         try:
             url = postgres_server.url(name, user=f"guest_{name}", password="geheim")
-            assert "OWNER TO" in await refusal(url)
+            assert "ALTER DATABASE name OWNER TO" in await refusal(url)
+            postgres_server.sql("CREATE SCHEMA vms", database=name)
+            assert "ALTER SCHEMA name OWNER TO" in await refusal(url)
         finally:
             postgres_server.sql(f"DROP ROLE guest_{name}")
 

@@ -34,12 +34,10 @@ def server(certificates: Certificates) -> Iterator[PostgresServer]:
     server.remove()
 
 
-async def spoken(url: str) -> str:
+async def spoken(url: str, service: str = "vms") -> str:
     """The protocol in which the server and we speak; empty: in the clear."""
-    async with (
-        open_postgres(url, service="vms", clock=CLOCK) as database,
-        database.read() as reader,
-    ):
+    opened = open_postgres(url, service=service, clock=CLOCK)
+    async with opened as database, database.read() as reader:
         found = await reader.execute(
             text("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         )
@@ -101,7 +99,7 @@ async def test_a_certificate_in_place_of_a_password(
     url = f"postgresql+asyncpg://{USER}@127.0.0.1:{server.port}/{USER}"
     tls = f"sslmode=verify-full&sslrootcert={certificates.ca}"
     own = f"sslcert={certificates.client.cert}&sslkey={certificates.client.key}"
-    assert await spoken(f"{url}?{tls}&{own}")
+    assert await spoken(f"{url}?{tls}&{own}", "ingest")
     assert "may not connect" in await refusal(f"{url}?{tls}")
     swapped = f"sslcert={certificates.client.cert}&sslkey={certificates.server.key}"
     assert "sslcert, sslkey" in await refusal(f"{url}?{tls}&{swapped}")

@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import asyncpg
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.db.engine import DatabaseUnavailable, Unstorable
@@ -81,8 +82,8 @@ def words_for(error: Exception) -> str | None:
         return "the schema was changed by an update meanwhile; try again"
     if isinstance(error, OSError):
         return _unreached(error)
-    closed = isinstance(_driver_error(error), asyncpg.InterfaceError) and "clos" in str(error)
-    return _BY_CLASS["08"] if closed else None
+    about = isinstance(_driver_error(error), asyncpg.InterfaceError | InvalidRequestError)
+    return _BY_CLASS["08"] if about and "connection is closed" in str(error).lower() else None
 
 
 def state_of(error: Exception) -> str:

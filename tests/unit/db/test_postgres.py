@@ -14,7 +14,7 @@ from sqlalchemy import text
 from schemas.event import Envelope
 from shared.clock import ManualClock, SystemClock
 from shared.db.engine import Database, DatabaseUnavailable, Unstorable
-from shared.db.postgres import meeting, open_postgres
+from shared.db.postgres import ears, meeting, open_postgres
 from shared.db.relay import Relay
 from shared.errors import Setup
 from tests.engines import processes
@@ -259,6 +259,32 @@ class TestNotify:
                 await emptied(other)
         assert said.ids == ["e-0", "e-1"]
 
+    async def test_ears_ask_whether_the_server_is_there(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ears, "ALIVE_S", 0.02)
+        async with database.listening():
+            await until_true(database, "query = 'SELECT 1' AND backend_type = 'client backend'")
+            database.outbox_filled.clear()
+            await say(database, [1])
+            async with asyncio.timeout(30):
+                await database.outbox_filled.wait()
+
+    async def test_a_relay_ends_while_the_server_is_away(
+        self, own_postgres_server: PostgresServer
+    ) -> None:
+        url = own_postgres_server.url(own_postgres_server.new_database())
+        async with open_postgres(url, service="vms", clock=SystemClock()) as database:
+            relay = asyncio.create_task(
+                Relay(database, Said(), owner="a", clock=database.clock, poll_s=3600).run()
+            )
+            await until_listening(database)
+            own_postgres_server.kill()
+            relay.cancel()
+            async with asyncio.timeout(30):
+                await asyncio.wait([relay])
+            assert relay.cancelled()
+
 
 class TestConnections:
     async def test_no_dead_one_is_served(self, database: Database) -> None:
@@ -331,15 +357,29 @@ async def until_waiting(database: Database) -> None:
     raise AssertionError("nobody waits")
 
 
+async def until_true(database: Database, condition: str) -> None:
+    """Until a backend of this database, other than our own, is as described."""
+    found = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        f"AND pid <> pg_backend_pid() AND {condition}"
+    )
+    for _ in range(2000):
+        async with database.read() as reader:
+            if (await reader.execute(found)).scalar_one():
+                return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"no backend with {condition}")
+
+
 async def until_listening(database: Database, *, other_than: int = 0) -> int:
     """Until somebody listens; the process id of that backend."""
-    ears = text(
+    ears_sql = text(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
         "AND query LIKE 'LISTEN%' AND pid <> :gone"
     )
     for _ in range(2000):
         async with database.read() as reader:
-            pid = (await reader.execute(ears, {"gone": other_than})).scalar_one_or_none()
+            pid = (await reader.execute(ears_sql, {"gone": other_than})).scalar_one_or_none()
         if pid is not None:
             return int(pid)
         await asyncio.sleep(0.01)

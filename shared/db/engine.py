@@ -65,6 +65,14 @@ class Adapter(Protocol):
     reader: AsyncEngine
     errors: ClassVar[tuple[type[Exception], ...]]  # what its driver raises, for `complaint`
 
+    def admit(self) -> None:
+        """Let a caller ask the database.
+
+        Raises:
+            DatabaseUnavailable: at once, where it has not answered for a while and others are trying.
+        """
+        ...
+
     def complaint(self, error: Exception) -> VantageError | None:
         """The error in plain words with its remedy, or None where it is the statement's own fault."""
         ...
@@ -239,8 +247,13 @@ class Database:
         }
 
     async def _connected(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
+        self._adapter.admit()
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
         borrowed = stack.enter_async_context(engine.connect())
         connection = await _plainly(self._adapter, borrowed)
+        if task and task.cancelling() > asked:
+            raise asyncio.CancelledError  # the pool waits by wait_for, which loses it in Python 3.11
         await _plainly(self._adapter, connection.begin(), connection)
         return connection
 
@@ -291,4 +304,6 @@ async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whether it failed is for nobody: the caller has left
         raise

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import update
 
 from schemas.events.stream_marks import StreamInterrupted, StreamOpened
-from services.ingest.domain import Member, assign
 from shared.db.base import LEASES
 from shared.images import pixels
 from shared.sim.timestrip import read_time
@@ -90,31 +89,6 @@ async def test_who_saw_two_readers_die_gets_one_of_its_own(ingest: Ingest) -> No
     seen = len(ingest.said.frames("other"))
     await ingest.said.until(lambda: len(ingest.said.frames("other")) > seen + 5)
     assert len(ingest.said.of(StreamOpened, "other")) == 1
-
-
-async def test_two_processes_never_read_the_same_camera(tmp_path: Path) -> None:
-    async with running(tmp_path, instance="one") as one, running(tmp_path, instance="two") as two:
-        owner = assign(["yard"], [Member("one"), Member("two")])["yard"]
-        reads, waits = (one, two) if owner == "one" else (two, one)
-        await reads.configure(url=YARD)
-        await reads.said.until(lambda: reads.said.frames())
-        await waits.configure(url=YARD)
-        await asyncio.sleep(4)
-        assert not waits.said.frames()
-        assert len(reads.said.of(StreamOpened)) == 1
-
-
-async def test_another_process_takes_over_when_one_is_gone(tmp_path: Path) -> None:
-    async with running(tmp_path, instance="two") as two:
-        async with running(tmp_path, instance="one", leaves=False) as one:
-            await one.configure(url=YARD)
-            await one.said.until(lambda: len(one.said.frames()) > 20)
-            await two.configure(url=YARD)
-        await two.said.until(lambda: two.said.frames())
-        (interrupted,) = two.said.of(StreamInterrupted)
-        last = one.said.frames()[-1].captured_at
-        assert last - 2 * SECOND <= interrupted.since <= last
-        assert interrupted.until - interrupted.since < 15 * SECOND
 
 
 async def test_who_lost_its_lease_falls_silent(tmp_path: Path) -> None:

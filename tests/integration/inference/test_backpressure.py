@@ -1,20 +1,22 @@
 """Frames over a real Kafka broker: a slow detector lowers its own camera's rate and nothing else; memory is bounded."""
 
 import asyncio
+import itertools
+import threading
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import numpy as np
 import psutil
 import pytest
 
 from schemas.cloudevents import JpegPicture
-from schemas.event import Envelope
+from schemas.event import Envelope, Event, Topic
 from schemas.events.detections_made import Detection, DetectionsMade
 from schemas.events.frame_captured import FrameCaptured
 from schemas.events.stream_marks import StreamOpened
-from services.inference.backends.port import Detector, Frame, Model
+from services.inference.backends.port import Frame, Model
 from services.inference.handlers import FrameHandler
 from services.inference.lanes import Lanes
 from services.inference.outlet import Outlet
@@ -35,159 +37,197 @@ from tests.unit.inference.events import plan
 pytestmark = pytest.mark.kafka
 SECOND = 1_000_000
 SIZE = (640, 360)
-ADMISSION_S = 4.0  # generous: what is shown is that nobody waits for a look of `LOOK_S`
-LOOK_S = 5.0
-TOPIC = make_topic("ephemeral", partitions=2)
+PATIENCE_S = 60.0
 NAMES = [f"camera-{number}" for number in range(20)]
 SLOW, NEIGHBOUR, *_ = [name for name in NAMES if partition_of(name, 2) == 0]
 OTHER = next(name for name in NAMES if partition_of(name, 2) == 1)
 
 
-class Slow:
-    """A detector that takes its time."""
+class Detector:
+    """Sees nothing; one that is `stuck` does not return until it is let go."""
 
-    def __init__(self, seconds: float) -> None:
-        self.model = Model(name=f"takes-{seconds:g}", labels=("spot",), batch=1, parallel=1)
-        self.seconds = seconds
+    def __init__(self, *, stuck: bool = False) -> None:
+        self.model = Model(name="toy", labels=("spot",), batch=1, parallel=1)
+        self.looking = threading.Event()
+        self.gate = threading.Event()
+        if not stuck:
+            self.gate.set()
 
     def detect(
         self, frames: Sequence[Frame], *, threshold: float, nms: float, classes: Collection[str]
     ) -> list[list[Detection]]:
-        time.sleep(self.seconds)
+        self.looking.set()
+        assert self.gate.wait(2 * PATIENCE_S)
         return [[] for _ in frames]
 
     def close(self) -> None: ...
 
 
 class Said:
-    """Detections as they are said, with how long they took since their frame left its reader."""
+    """Keeps what is said."""
 
     def __init__(self) -> None:
         self.events: list[DetectionsMade] = []
-        self.seconds: dict[str, list[float]] = {name: [] for name in (SLOW, NEIGHBOUR, OTHER)}
-        self.read_at: dict[tuple[str, int], int] = {}
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
-        now = SystemClock().now()
-        for event in (each.event for each in envelopes):
-            if isinstance(event, DetectionsMade):
-                self.events.append(event)
-                took = now - self.read_at[event.camera, event.seq]
-                self.seconds[event.camera].append(took / SECOND)
+        events = (each.event for each in envelopes)
+        self.events += [event for event in events if isinstance(event, DetectionsMade)]
 
     def of(self, camera: str) -> list[DetectionsMade]:
         return [event for event in self.events if event.camera == camera]
 
 
-@asynccontextmanager
-async def inference(log: Log, said: Said, slow_s: float) -> AsyncIterator[FrameHandler]:
-    """Inference on the log, as its service wires it."""
-    clock, metrics = SystemClock(), Metrics()
-    detectors: dict[str, Detector] = {SLOW: Slow(slow_s), "": Slow(0.0)}
-    pools = Pools(clock, metrics)
-    stage = DetectStage(
-        plan_of=lambda camera: plan(camera, every_frame=True, model=camera),
-        detector_of=lambda wish: detectors.get(wish.model) or detectors[""],
-    )
-    outlet = Outlet(said)  # type: ignore[arg-type]  # only `publish` is used
-    lanes = Lanes(
-        stage, lambda look: pools.of(look.detector).look(look), outlet, clock,
-        metrics=metrics, max_age=ADMISSION_S,
-    )  # fmt: skip
-    handler = FrameHandler(lanes, Rings(seconds=1, limit=1))
-    subscription = subscribe(TOPIC, handler, owner=handler, unfinished=handler.unfinished)
-    jobs = [asyncio.create_task(job()) for job in (lanes.run, outlet.run)]
-    async with AsyncExitStack() as stack:
-        stack.callback(pools.close)
-        try:
-            async with running(make_engine(log, subscription)):
-                yield handler
-        finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
+class World:
+    """A topic of frames on a real log, what is said about them, and a detector for the slow camera."""
 
-
-class Ingest:
-    """Says frames of about 100 kB, and marks, as ingest does."""
-
-    def __init__(self, log: Log, said: Said) -> None:
-        chance = np.random.default_rng(7)
-        self._jpeg = Bitmap(chance.integers(0, 120, (*SIZE[::-1], 3), np.uint8)).jpeg()
-        self._log = log
-        self._said = said
-        self.size = len(self._jpeg)
+    def __init__(self, log: Log, topic: Topic) -> None:
+        self.log = log
+        self.topic = topic
+        self.slow = Detector(stuck=True)
         self.sent: dict[str, int] = {}
+        chance = np.random.default_rng(7)
+        self.jpeg = Bitmap(chance.integers(0, 120, (*SIZE[::-1], 3), np.uint8)).jpeg()
 
-    async def frame(self, camera: str) -> None:
+    async def frame(self, camera: str) -> int:
+        """Say a frame of about 100 kB, as ingest does; returns its number."""
         seq = self.sent[camera] = self.sent.get(camera, 0) + 1
         now = SystemClock().now()
         event = FrameCaptured(
             camera=camera, epoch=1, seq=seq, captured_at=now, read_at=now,
             width=SIZE[0], height=SIZE[1], lease=1, motion=(),
         )  # fmt: skip
-        self._said.read_at[camera, seq] = now
-        await self._say(event, f"{camera}-{seq}", JpegPicture(self._jpeg))
+        await self._say(event, f"{camera}-{seq}", JpegPicture(self.jpeg))
+        return seq
 
     async def mark(self, camera: str, number: int) -> None:
+        """Say that its stream was opened."""
         event = StreamOpened(
             camera=camera, epoch=1, opened_at=SystemClock().now(), lease=1,
             width=SIZE[0], height=SIZE[1], period=200_000,
         )  # fmt: skip
         await self._say(event, f"{camera}-opened-{number}", None)
 
-    async def _say(self, event: object, id: str, picture: object) -> None:
-        key = event.camera  # type: ignore[attr-defined]
-        envelope = Envelope(
-            id=id, source="/test", topic=TOPIC.name, key=key, event=event, picture=picture,  # type: ignore[arg-type]
+    async def until_said(self, said: Said, camera: str, count: int = 1) -> None:
+        """Say frames until so many have come through."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len(said.of(camera)) < count:
+            assert time.monotonic() < deadline
+            await self.frame(camera)
+            await asyncio.sleep(0.1)
+
+    @asynccontextmanager
+    async def inference(
+        self, said: Said, *, member: str = "one", max_age: float = PATIENCE_S, killed: bool = False
+    ) -> AsyncIterator[FrameHandler]:
+        """Inference as its service wires it; `killed`: at the end it just stops."""
+        clock, metrics, quick = SystemClock(), Metrics(), Detector()
+        pools = Pools(clock, metrics)
+        stage = DetectStage(
+            plan_of=lambda camera: plan(camera, every_frame=True, model=camera),
+            detector_of=lambda wish: self.slow if wish.model == SLOW else quick,
+        )
+        outlet = Outlet(said)  # type: ignore[arg-type]  # only `publish` is used
+        lanes = Lanes(
+            stage, lambda look: pools.of(look.detector).look(look), outlet, clock,
+            metrics=metrics, max_age=max_age,
         )  # fmt: skip
-        await self._log.append([message(envelope)])
+        handler = FrameHandler(lanes, Rings(seconds=1, limit=1))
+        subscription = subscribe(self.topic, handler, owner=handler, unfinished=handler.unfinished)
+        engine = make_engine(self.log, subscription, member=member)
+        jobs = [asyncio.create_task(job()) for job in (lanes.run, outlet.run)]
+        try:
+            if killed:
+                jobs.append(asyncio.create_task(engine.run()))
+                yield handler
+            else:
+                async with running(engine):
+                    yield handler
+        finally:
+            self.slow.gate.set()
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            pools.close()
+
+    async def _say(self, event: Event, id: str, picture: JpegPicture | None) -> None:
+        envelope = Envelope(
+            id=id, source="/test", topic=self.topic.name, key=event.key, event=event,
+            picture=picture,
+        )  # fmt: skip
+        await self.log.append([message(envelope)])
 
 
-async def test_a_slow_detector_delays_no_neighbour_and_what_it_skips_is_counted(
-    kafka_broker: KafkaBroker,
+@pytest.fixture
+async def world(kafka_broker: KafkaBroker) -> AsyncIterator[World]:
+    topic = make_topic("ephemeral", partitions=2)
+    async with open_kafka(kafka_broker.url, [topic], session=6.0) as log:
+        yield World(log, topic)
+
+
+async def test_a_stuck_detector_delays_no_neighbour_and_what_it_skips_is_counted(
+    world: World,
 ) -> None:
     said = Said()
-    async with open_kafka(kafka_broker.url, [TOPIC], session=6.0) as log:
-        ingest = Ingest(log, said)
-        async with inference(log, said, slow_s=LOOK_S) as handler:
-            await ingest.frame(OTHER)
-            await until(lambda: said.of(OTHER))
-            for turn in range(40):
-                # A mark in each turn: it must wait for the look before it, and nobody for the mark.
-                await ingest.frame(SLOW)
-                await ingest.mark(SLOW, turn)
-                await ingest.frame(NEIGHBOUR)
-                await ingest.frame(OTHER)
-                await asyncio.sleep(0.15)
-            await until(lambda: len(said.of(NEIGHBOUR)) == 40 and len(said.of(OTHER)) == 41)
-            await until(lambda: handler.unfinished(Partition(TOPIC.name, 0)) is None)
-    for quick in (NEIGHBOUR, OTHER):
-        assert sum(event.skipped for event in said.of(quick)) == 0
-        assert max(said.seconds[quick]) < ADMISSION_S
+    async with world.inference(said) as handler:
+        await world.until_said(said, OTHER)
+        await world.frame(SLOW)
+        await until(world.slow.looking.is_set)
+        for turn in range(20):
+            # A mark in each turn: it waits for the look before it, and nobody waits for the mark.
+            await world.frame(SLOW)
+            await world.mark(SLOW, turn)
+            wanted = {await world.frame(NEIGHBOUR), await world.frame(OTHER)}
+            await until(
+                lambda wanted=wanted: (
+                    wanted  # type: ignore[misc]
+                    <= {event.seq for name in (NEIGHBOUR, OTHER) for event in said.of(name)}
+                )
+            )
+        assert handler.unfinished(Partition(world.topic.name, 0)) is not None
+        assert not said.of(SLOW)
+        world.slow.gate.set()
+        await until(lambda: handler.unfinished(Partition(world.topic.name, 0)) is None)
+        await world.until_said(said, SLOW, len(said.of(SLOW)) + 1)
+    assert len(said.of(NEIGHBOUR)) == 20
+    assert sum(event.skipped for event in said.of(NEIGHBOUR)) == 0
     looked = said.of(SLOW)
-    assert 2 <= len(looked) < 10
-    assert looked[-1].seq - len(looked) == sum(event.skipped for event in looked)
-    # Newest wins: what is looked at had left its reader less than the limit before its look began.
-    assert max(said.seconds[SLOW]) < ADMISSION_S + 2 * LOOK_S
+    assert (looked[0].seq, looked[0].skipped) == (1, 0)
+    every_frame_is_accounted_for(looked)
 
 
-async def test_what_a_stuck_detector_leaves_lying_is_bounded(kafka_broker: KafkaBroker) -> None:
+def every_frame_is_accounted_for(looked: list[DetectionsMade]) -> None:
+    for one, two in itertools.pairwise(looked):
+        assert two.seq - one.seq == two.skipped + 1
+
+
+async def test_what_a_stuck_detector_leaves_lying_is_bounded(world: World) -> None:
     said, count = Said(), 500
-    async with open_kafka(kafka_broker.url, [TOPIC], session=6.0) as log:
-        ingest = Ingest(log, said)
-        async with inference(log, said, slow_s=LOOK_S):
-            for camera in (SLOW, OTHER):
-                await ingest.frame(camera)
-            await until(lambda: said.of(OTHER))
-            before = psutil.Process().memory_info().rss
-            size = ingest.size * count
-            most = 0
-            for number in range(count):
-                await ingest.frame(SLOW)
-                if number % 20 == 0:
-                    await ingest.frame(OTHER)
-                    most = max(most, psutil.Process().memory_info().rss - before)
-            await until(lambda: len(said.of(OTHER)) == 1 + count // 20)
+    async with world.inference(said):
+        await world.until_said(said, OTHER)
+        await world.frame(SLOW)
+        await until(world.slow.looking.is_set)
+        before, most = psutil.Process().memory_info().rss, 0
+        for number in range(count):
+            await world.frame(SLOW)
+            if number % 20 == 0:
+                seq = await world.frame(OTHER)
+                await until(lambda seq=seq: said.of(OTHER)[-1].seq >= seq)  # type: ignore[misc]
+                most = max(most, psutil.Process().memory_info().rss - before)
+        world.slow.gate.set()
+    size = count * len(world.jpeg)
     assert size > 50_000_000
     assert most < 2 * size / 3
+
+
+async def test_a_killed_detector_is_followed_by_one_that_looks_in_full_first(world: World) -> None:
+    first, second = Said(), Said()
+    async with world.inference(first, member="one", max_age=4.0, killed=True):
+        await world.until_said(first, OTHER, 5)
+    async with world.inference(second, member="two", max_age=4.0):
+        await world.until_said(second, OTHER, 5)
+    last, (fresh, *_) = first.of(OTHER)[-1], second.of(OTHER)
+    assert fresh.coverage == "full"
+    # What came while nobody looked is too old: counted, and seen by everybody as a hole in the numbers.
+    assert 0 < fresh.skipped < fresh.seq - last.seq
+    assert fresh.captured_at - last.captured_at > 2 * SECOND
+    every_frame_is_accounted_for(second.of(OTHER))

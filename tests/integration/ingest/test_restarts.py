@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from schemas.events.stream_marks import StreamInterrupted, StreamOpened
+from schemas.events.stream_marks import StreamClosed, StreamInterrupted, StreamOpened
+from services.ingest import store
 from shared.db.base import LEASES
+from shared.errors import Unavailable
 from shared.images import pixels
 from shared.sim.timestrip import read_time
 from tests.integration.ingest.conftest import Ingest, Said, running
@@ -104,6 +107,26 @@ async def test_who_lost_its_lease_falls_silent(tmp_path: Path) -> None:
             seen = len(one.said.frames())
             await asyncio.sleep(1)
         assert len(one.said.frames()) == seen
+
+
+async def test_a_change_that_could_not_be_stored_is_made_when_the_database_is_back(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingest.handlers.AGAIN_S", 0.1)
+    finish, refusals = store.finish, iter([True, True, False])
+
+    async def refuses(*arguments: Any) -> None:
+        if next(refusals):
+            raise Unavailable("the database is away")
+        await finish(*arguments)
+
+    monkeypatch.setattr(store, "finish", refuses)
+    await ingest.configure(url=YARD)
+    await ingest.said.until(lambda: ingest.said.frames())
+    await ingest.configure(url="sim://demo?fps=5", version=2)
+    await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) == 2)
+    assert next(refusals, None) is None
+    assert {closed.epoch for closed in ingest.said.of(StreamClosed)} == {1}
 
 
 def open_files(pid: int | str) -> int:

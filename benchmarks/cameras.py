@@ -70,7 +70,10 @@ def climb(
     knee, cores = 0, 1.0
     for step in steps:
         for number in range(system.cameras, step):
-            url = f"{films[number % len(films)].as_uri()}?loop=1"
+            film = films[number % len(films)]
+            own = film.with_name(f"{system.name}-{number}.mp4")  # one address, one camera
+            os.link(film, own)
+            url = f"{own.as_uri()}?loop=1"
             system.add({"name": f"cam-{number}", "url": url, "detect": detect})
         time.sleep(SETTLE_S + step / 10)  # ten connect a second
         found = system.measure(seconds)
@@ -116,6 +119,7 @@ class System:
 
     def __init__(self, folder: Path, broker: int | None) -> None:
         self.cameras = 0
+        self.name = folder.name
         self._folder = folder
         self._broker = broker
         self._processes: list[subprocess.Popen[bytes]] = []

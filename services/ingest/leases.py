@@ -109,8 +109,9 @@ class CameraLeases:
 
     async def release(self, camera: str, lease: Lease, mark: store.Mark | None = None) -> None:
         """Give a lease back with how far its stream has come; nothing happens to one that is lost."""
-        if self._held.get(camera) == lease:
-            del self._held[camera]
+        if self._held.get(camera) != lease:
+            return
+        del self._held[camera]
         try:
             async with self._database.transaction() as tx:
                 await store.note(tx, [mark] if mark else [])

@@ -129,6 +129,24 @@ async def test_a_change_that_could_not_be_stored_is_made_when_the_database_is_ba
     assert {closed.epoch for closed in ingest.said.of(StreamClosed)} == {1}
 
 
+async def test_what_is_known_of_a_camera_outlives_its_being_switched_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        await first.configure(url=YARD)
+        await first.said.until(lambda: first.said.frames())
+        await first.configure(url=YARD, enabled=False, version=2)
+        await first.said.until(lambda: first.state() == "disabled")
+        (closed,) = first.said.of(StreamClosed)
+    async with running(tmp_path) as second:
+        await second.configure(url=YARD, enabled=False, version=2)
+        await second.said.until(lambda: second.state() == "disabled")
+        await second.configure(url=YARD, version=3)
+        await second.said.until(lambda: second.state() != "disabled")
+        async with second.studio.database.read() as reader:
+            stored = await store.load(reader, "yard")
+    assert stored is not None
+    assert stored.last_at >= closed.closed_at
+
+
 def open_files(pid: int | str) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 

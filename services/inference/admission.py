@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from schemas.event import Envelope
 
 MOST = 64
-"""Marks that wait; past that the oldest heartbeat goes, since a newer one says more."""
+"""Marks, and frames, that wait; past that the oldest heartbeat goes, since a newer one says more."""
 BURST = 1_500_000
-"""Microseconds of frames that may wait: a hiccup of the machine costs none."""
+"""Microseconds of frames that may wait, at most `MOST` of them: a hiccup of the machine costs none."""
 CALM = 10_000_000
 """Microseconds without a loss, after which frames may wait again; before that only the newest does."""
 
@@ -67,7 +67,7 @@ class Slot:
             if isinstance(envelope.event, FrameCaptured)
         ]
         calm = self._lost_at is None or at - self._lost_at >= CALM
-        if not frames or (calm and at - frames[0][1] < BURST):
+        if not frames or (calm and len(frames) < MOST and at - frames[0][1] < BURST):
             return
         for envelope, _ in frames:
             self._waiting.remove(envelope)

@@ -115,13 +115,15 @@ class Cameras:
         if stream is None:
             self._start(document, studio)
             return
-        before, stream.document = stream.document, document
+        before = stream.document
         if reopens(before, document):
             why = "the camera was changed" if document.enabled else "the camera was switched off"
             await self._close(document.camera, studio, why)
             self._start(document, studio)
         elif adjusts(before, document):
             stream.follow(document)
+        else:
+            stream.document = document
 
     def _start(self, document: CameraConfigured, studio: Studio) -> None:
         stream = self._streams[document.camera] = Stream(document, studio)
@@ -149,6 +151,7 @@ class Cameras:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        # What fails here is tried again: only then is the stream forgotten.
         await self._streams[camera].close(reason)
         del self._streams[camera]
         studio.hosts.forget(camera)

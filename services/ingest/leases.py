@@ -27,6 +27,7 @@ from shared.service import Health
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from services.ingest.domain import Member
     from shared.clock import Clock
     from shared.db.engine import Database
 
@@ -78,6 +79,8 @@ class CameraLeases:
         self._over: dict[str, asyncio.Event] = {}
         self._former: dict[str, str] = {}
         self._holders: Mapping[str, Lease] = {}
+        self._asked: tuple[Mapping[str, bool], tuple[Member, ...]] = ({}, ())
+        self._answer: Mapping[str, str] = {}
         self._enrolled = False
         self._displaced = False
         self._left = False
@@ -106,8 +109,9 @@ class CameraLeases:
 
     async def release(self, camera: str, lease: Lease, mark: store.Mark | None = None) -> None:
         """Give a lease back with how far its stream has come; nothing happens to one that is lost."""
-        if self._held.get(camera) == lease:
-            del self._held[camera]
+        if self._held.get(camera) != lease:
+            return
+        del self._held[camera]
         try:
             async with self._database.transaction() as tx:
                 await store.note(tx, [mark] if mark else [])
@@ -191,7 +195,7 @@ class CameraLeases:
         return at
 
     async def _renew(self, tx: Transaction, *, due: bool) -> None:
-        if not due:
+        if not due or self._left:
             return
         if not self._enrolled:
             await store.enroll(tx, self._me)
@@ -232,20 +236,38 @@ class CameraLeases:
             if owners.get(camera, self._owner) != self._owner and not self._over[camera].is_set():
                 _log.info("camera_handed_over", camera=camera, to=owners[camera])
                 self._over[camera].set()
+        await self._give_back(owners)
         wanted = [
             camera
-            for camera in self._waiting
+            for camera in sorted(self._waiting)
             if owners.get(camera) == self._owner and self._is_free(camera, at)
         ]
         if wanted:
             await self._take(wanted)
 
+    async def _give_back(self, owners: Mapping[str, str]) -> None:
+        """Leases that a former life of ours held and that are for another now: nobody need wait for their end."""
+        left = [
+            lease
+            for camera, lease in self._holders.items()
+            if lease.owner == self._owner
+            and lease.expires_at
+            and camera not in self._held
+            and owners.get(camera) != self._owner
+        ]
+        if left:
+            async with self._database.transaction() as tx:
+                await store.release(tx, left)
+
     def _owners(self, at: float) -> Mapping[str, str]:
         """The preferred owner of each camera. Those that are not to be read take no room."""
-        configured, live = self._streams.configured(), self._roster.live(at)
-        read = [camera for camera, enabled in configured.items() if enabled]
-        other = [camera for camera, enabled in configured.items() if not enabled]
-        return {**assign(other, [one._replace(room=None) for one in live]), **assign(read, live)}
+        asked = configured, live = self._streams.configured(), self._roster.live(at)
+        if asked != self._asked:
+            read = [camera for camera, enabled in configured.items() if enabled]
+            other = configured.keys() - read
+            roomy = [one._replace(room=None) for one in live]
+            self._asked, self._answer = asked, {**assign(other, roomy), **assign(read, live)}
+        return self._answer
 
     def _is_free(self, camera: str, at: float) -> bool:
         """Whether it may be taken: it was given back, or is ours, or its holder has not renewed it for its time."""
@@ -259,7 +281,7 @@ class CameraLeases:
         async with self._database.transaction() as tx:
             for camera in cameras:
                 takes_room = self._streams.configured().get(camera, False)
-                if takes_room and room < 1:
+                if self._left or (takes_room and room < 1):
                     continue
                 name = store.LEASE_PREFIX + camera
                 wish = Lease(name=name, owner=self._owner, generation=1, expires_at=self._until())

@@ -16,7 +16,7 @@ class IngestSettings(BaseSettings):
         default=16, ge=1, le=64, description="Cameras that one reader process hosts."
     )
     max_cameras: int | None = Field(
-        default=None, ge=1, description="Cameras that this process may read; none: any number."
+        default=None, ge=1, description="Cameras that this process may read; unset: any number."
     )
     largest_picture: int = Field(
         default=5120 * 2880, ge=64 * 64, description="Pixels of the largest picture that is read."

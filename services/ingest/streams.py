@@ -142,13 +142,17 @@ class Stream:
         lease = self._lease
         if lease is None:
             return
-        if self._number and self.state != "ended":
+        if self._number:
+            await self._close_epoch(lease, reason)
+        self._lease = None
+        await self._studio.leases.release(self.camera, lease)
+
+    async def _close_epoch(self, lease: Lease, reason: str) -> None:
+        if self.state != "ended":
             await self._says.closed(self._number, lease.generation, at=self._last_at, reason=reason)
         with contextlib.suppress(LeaseLost):
             async with self._studio.database.transaction() as tx:
                 await store.finish(tx, lease, self.camera, "closed", self._last_at)
-        self._lease = None
-        await self._studio.leases.release(self.camera, lease)
 
     async def _step_down(self, lease: Lease) -> None:
         """Nothing is said: whoever reads next says how long it took."""

@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from schemas.events.stream_marks import StreamInterrupted, StreamOpened
-from services.ingest.domain import Member, assign
+from schemas.events.stream_marks import StreamClosed, StreamInterrupted, StreamOpened
+from services.ingest import store
 from shared.db.base import LEASES
+from shared.errors import Unavailable
 from shared.images import pixels
 from shared.sim.timestrip import read_time
 from tests.integration.ingest.conftest import Ingest, Said, running
@@ -92,31 +94,6 @@ async def test_who_saw_two_readers_die_gets_one_of_its_own(ingest: Ingest) -> No
     assert len(ingest.said.of(StreamOpened, "other")) == 1
 
 
-async def test_two_processes_never_read_the_same_camera(tmp_path: Path) -> None:
-    async with running(tmp_path, instance="one") as one, running(tmp_path, instance="two") as two:
-        owner = assign(["yard"], [Member("one"), Member("two")])["yard"]
-        reads, waits = (one, two) if owner == "one" else (two, one)
-        await reads.configure(url=YARD)
-        await reads.said.until(lambda: reads.said.frames())
-        await waits.configure(url=YARD)
-        await asyncio.sleep(4)
-        assert not waits.said.frames()
-        assert len(reads.said.of(StreamOpened)) == 1
-
-
-async def test_another_process_takes_over_when_one_is_gone(tmp_path: Path) -> None:
-    async with running(tmp_path, instance="two") as two:
-        async with running(tmp_path, instance="one", leaves=False) as one:
-            await one.configure(url=YARD)
-            await one.said.until(lambda: len(one.said.frames()) > 20)
-            await two.configure(url=YARD)
-        await two.said.until(lambda: two.said.frames())
-        (interrupted,) = two.said.of(StreamInterrupted)
-        last = one.said.frames()[-1].captured_at
-        assert last - 2 * SECOND <= interrupted.since <= last
-        assert interrupted.until - interrupted.since < 15 * SECOND
-
-
 async def test_who_lost_its_lease_falls_silent(tmp_path: Path) -> None:
     async with running(tmp_path, instance="one") as one:
         await one.configure(url=YARD)
@@ -130,6 +107,44 @@ async def test_who_lost_its_lease_falls_silent(tmp_path: Path) -> None:
             seen = len(one.said.frames())
             await asyncio.sleep(1)
         assert len(one.said.frames()) == seen
+
+
+async def test_a_change_that_could_not_be_stored_is_made_when_the_database_is_back(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ingest.handlers.AGAIN_S", 0.1)
+    finish, refusals = store.finish, iter([True, True, False])
+
+    async def refuses(*arguments: Any) -> None:
+        if next(refusals):
+            raise Unavailable("the database is away")
+        await finish(*arguments)
+
+    monkeypatch.setattr(store, "finish", refuses)
+    await ingest.configure(url=YARD)
+    await ingest.said.until(lambda: ingest.said.frames())
+    await ingest.configure(url="sim://demo?fps=5", version=2)
+    await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) == 2)
+    assert next(refusals, None) is None
+    assert {closed.epoch for closed in ingest.said.of(StreamClosed)} == {1}
+
+
+async def test_what_is_known_of_a_camera_outlives_its_being_switched_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        await first.configure(url=YARD)
+        await first.said.until(lambda: first.said.frames())
+        await first.configure(url=YARD, enabled=False, version=2)
+        await first.said.until(lambda: first.state() == "disabled")
+        (closed,) = first.said.of(StreamClosed)
+    async with running(tmp_path) as second:
+        await second.configure(url=YARD, enabled=False, version=2)
+        await second.said.until(lambda: second.state() == "disabled")
+        await second.configure(url=YARD, version=3)
+        await second.said.until(lambda: second.state() != "disabled")
+        async with second.studio.database.read() as reader:
+            stored = await store.load(reader, "yard")
+    assert stored is not None
+    assert stored.last_at >= closed.closed_at
 
 
 def open_files(pid: int | str) -> int:

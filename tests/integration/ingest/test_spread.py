@@ -119,6 +119,22 @@ async def test_who_is_started_again_has_its_own_cameras_back_at_once(tmp_path: P
             assert all(len(one.said.of(StreamOpened, name)) <= 1 for name in NAMES)
 
 
+async def test_what_a_former_life_held_is_given_back_where_it_is_for_another_now(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, instance="one", leaves=False, lease=600) as one:
+        await configure([one])
+        await until(lambda: held(one) == set(NAMES))
+    async with (
+        running(tmp_path, instance="two", lease=600) as two,
+        running(tmp_path, instance="one", lease=600) as again,
+    ):
+        await configure([two, again])
+        await until(lambda: held(two) == share("two", "one", "two"))
+        await until(lambda: held(again) == share("one", "one", "two"))
+        never_beside_each_other(one, two, again)
+
+
 async def test_who_stalls_is_a_zombie_whose_words_have_a_lower_generation(tmp_path: Path) -> None:
     async with together(tmp_path, "one", "two") as (one, two):
         await configure([one, two])

@@ -27,6 +27,12 @@ def test_a_short_burst_waits_in_order() -> None:
     assert slot.lost() == {}
 
 
+def test_a_burst_is_bounded_in_number_too() -> None:
+    slot = fill(*(frame(seq, read_at=START + seq) for seq in range(1, MOST + 2)))
+    assert taken(slot) == [f"1-{MOST + 1}"]
+    assert slot.lost() == {"newer": MOST}
+
+
 def test_under_load_the_newest_frame_takes_the_place_of_those_that_wait() -> None:
     slot = fill(*(frame(seq) for seq in range(1, 10)))
     assert taken(slot) == ["1-9"]

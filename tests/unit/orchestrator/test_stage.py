@@ -1,9 +1,12 @@
 """The stage: what it says, in which order, whom it believes, and that a checkpoint changes nothing."""
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from schemas.event import Event
 from schemas.events.alert_raised import AlertRaised
 from schemas.events.detections_made import Detection
 from schemas.events.incident_changes import IncidentOpened
@@ -82,6 +85,57 @@ def test_what_was_there_already_says_nothing_more() -> None:
     again = handled(stage, *events)
     assert len(of(once, IncidentOpened)) == 1
     assert (again.fast, again.incidents, again.late) == ([], [], len(events))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_two_detectors_that_speak_at_once_are_as_good_as_one(seed: int) -> None:
+    """A detector process that was taken for dead goes on for a while beside its successor (R25)."""
+    frames = walk()
+    beat = StreamAlive(camera="yard", epoch=1, alive_at=frames[19].captured_at, lease=1)
+    both = interleaved(frames[20:45], [beat, *frames[20:]], random.Random(seed))
+    mixed: list[Event] = [opened(), *frames[:20], *both]
+    effects = handled(CameraStage(knowing(enters())), *mixed)
+    (incident,) = of(effects, IncidentOpened)
+    assert incident.tracks == ("yard-1-1",)
+    shown = [one.seq for one in of(effects, TracksSeen)]
+    assert shown == sorted(set(shown))
+    assert {track.track for one in of(effects, TracksSeen) for track in one.tracks} == {"yard-1-1"}
+    # Frames that the one had not said yet are not missed: the other said them or a later one.
+    assert shown[-1] == 60
+    assert effects.late == len(mixed) - len(shown) - 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_reader_that_lost_its_lease_changes_nothing_once_its_successor_spoke(seed: int) -> None:
+    at = NOON + 20 * FIFTH
+    taken = StreamInterrupted(
+        camera="yard", epoch=1, since=at, until=at + FIFTH, lease=2, reason="moved"
+    )
+    later = [
+        frame(n, (n + 20) * 1.5, epoch=2, lease=2, captured_at=NOON + (n + 21) * FIFTH)
+        for n in range(1, 41)
+    ]
+    before: list[Event] = [opened(), *walk(20)]
+    after: list[Event] = [taken, opened(2, at + FIFTH, 2), *later]
+    zombie: list[Event] = [frame(n, 95.0) for n in range(21, 60)]
+    alone = handled(CameraStage(knowing(enters())), *before, *after)
+    stage, effects = CameraStage(knowing(enters())), Effects()
+    mixed = [taken, *interleaved(after[1:], zombie, random.Random(seed))]
+    effects.add(handled(stage, *before))
+    effects.add(handled(stage, *mixed, start=len(before)))
+    assert effects.late == len(zombie)
+    assert [one.event for one in effects.fast] == [one.event for one in alone.fast]
+    assert len(of(effects, IncidentOpened)) == len(of(alone, IncidentOpened)) == 1
+
+
+def interleaved(one: Sequence[Event], other: Sequence[Event], chance: random.Random) -> list[Event]:
+    """Two sequences as one, each in its own order."""
+    mixed: list[Event] = []
+    left, right = list(one), list(other)
+    while left or right:
+        from_left = chance.random() < len(left) / (len(left) + len(right))
+        mixed.append((left if from_left else right).pop(0))
+    return mixed
 
 
 def test_a_new_epoch_keeps_the_track_within_the_gap() -> None:

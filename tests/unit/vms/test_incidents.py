@@ -158,3 +158,11 @@ class TestCameraStatus:
         assert door["changed_at"] == "2026-01-01T12:00:12Z"
         assert (yard["camera"], yard["state"], yard["since"]) == ("yard", "unknown", None)
         assert await rig.items("camera-status", camera="yard") == [yard]
+
+    async def test_a_later_holder_is_right_whatever_its_clock_says(self, rig: Rig) -> None:
+        await rig.add("Door")
+        handler = StatusHandler(rig.database)
+        await rig.hear(handler, state("online", 60, lease=3), state("connecting", 1, lease=4))
+        await rig.hear(handler, state("offline", 90, lease=3))  # a zombie, ahead of the time
+        (door,) = await rig.items("camera-status")
+        assert (door["state"], door["since"]) == ("connecting", "2026-01-01T12:00:01Z")

@@ -1,0 +1,211 @@
+"""What a network does to cameras (R22, R23): drips, cuts, a reboot, many at once. A relay stands before the camera."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from schemas.events.stream_marks import StreamInterrupted, StreamOpened
+from services.ingest.domain import SHORTEST_S
+from services.ingest.orders import PER_SECOND
+from services.ingest.wire import Open
+from tests.contract.bus import until
+from tests.engines.fixtures import MakeCamera
+from tests.engines.footage import Footage
+from tests.engines.rtsp import RtspCamera
+from tests.integration.ingest.conftest import Ingest
+
+SECOND = 1_000_000
+RECONNECTS = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "0")) or 2
+
+
+class Relay:
+    """Passes bytes between a client and a camera; can let them drip, or cut every connection."""
+
+    def __init__(self, port: int) -> None:
+        self.url = ""
+        self.drips = False
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.Task[None]] = set()
+
+    async def open(self, path: str) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"rtsp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/{path}"
+
+    async def cut(self) -> None:
+        """Reset every connection, in the middle of whatever is being sent."""
+        links = list(self._links)
+        for link in links:
+            link.cancel()
+        await asyncio.gather(*links, return_exceptions=True)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self.cut()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        try:
+            into, out = await asyncio.open_connection("127.0.0.1", self._port)
+            ways = [self._pass(reader, out), self._pass(into, writer)]
+            tasks = [asyncio.create_task(way) for way in ways]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in tasks:
+                    one.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                for stream in (out, writer):
+                    stream.transport.abort()
+        except (OSError, asyncio.CancelledError):
+            writer.transport.abort()
+        finally:
+            self._links.discard(task)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(3000):
+            for piece in [data[i : i + 1] for i in range(len(data))] if self.drips else [data]:
+                writer.write(piece)
+                await writer.drain()
+                if self.drips:
+                    await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def relayed(camera: RtspCamera) -> AsyncIterator[Relay]:
+    relay = Relay(camera.port)
+    await relay.open(camera.name)
+    try:
+        yield relay
+    finally:
+        await relay.close()
+
+
+async def plays(ingest: Ingest, times: int) -> None:
+    """Wait until the camera was opened so often and shows pictures again."""
+    await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) >= times, timeout=60)
+    seen = len(ingest.said.frames())
+    await ingest.said.until(lambda: len(ingest.said.frames()) > seen + 2)
+
+
+@pytest.mark.rtsp
+async def test_a_slow_drip_is_an_interruption(ingest: Ingest, rtsp_camera: MakeCamera) -> None:
+    async with relayed(rtsp_camera()) as relay:
+        await ingest.configure(url=relay.url)
+        await plays(ingest, 1)
+        relay.drips = True
+        await ingest.said.until(lambda: ingest.said.of(StreamInterrupted), timeout=30)
+        gap = ingest.said.of(StreamInterrupted)[0]
+        assert gap.until - gap.since < 15 * SECOND
+        relay.drips = False
+        await relay.cut()
+        await plays(ingest, 2)
+
+
+@pytest.mark.rtsp
+async def test_cut_in_the_middle_of_a_picture_again_and_again(
+    ingest: Ingest, rtsp_camera: MakeCamera
+) -> None:
+    async with relayed(rtsp_camera()) as relay:
+        await ingest.configure(url=relay.url)
+        await plays(ingest, 1)
+        before = usage(ingest)
+        for cut in range(1, RECONNECTS + 1):
+            await relay.cut()
+            await plays(ingest, cut + 1)
+        gaps = ingest.said.of(StreamInterrupted)
+        assert [gap.epoch for gap in gaps] == list(range(1, RECONNECTS + 1))
+        # A closed connection is given back when its thread has ended.
+        await until(lambda: all(now <= then + 2 for now, then in pairs(usage(ingest), before)))
+    assert not [child for child in psutil.Process().children() if child.status() == "zombie"]
+
+
+def usage(ingest: Ingest) -> list[int]:
+    """Descriptors and threads of each reader process, and our children."""
+    (pid,) = ingest.studio.hosts.pids
+    reader = psutil.Process(pid)
+    children = psutil.Process().children(recursive=True)
+    return [len(list(Path(f"/proc/{pid}/fd").iterdir())), reader.num_threads(), len(children)]
+
+
+def pairs(one: list[int], other: list[int]) -> list[tuple[int, int]]:
+    return list(zip(one, other, strict=True))
+
+
+@pytest.mark.rtsp
+@pytest.mark.chaos
+async def test_a_camera_that_is_started_again_with_another_size(
+    ingest: Ingest, rtsp_camera: MakeCamera
+) -> None:
+    subject = rtsp_camera()
+    await ingest.configure(url=subject.url)
+    await plays(ingest, 1)
+    subject.unplug()
+    await ingest.said.until(lambda: ingest.state() == "retrying")
+    subject.show(Footage(width=480, height=272))
+    subject.plug()
+    await plays(ingest, 2)
+    opened = ingest.said.of(StreamOpened)
+    assert (opened[-1].width, opened[-1].epoch) == (480, len(opened))
+    assert all(one.opened_at < two.opened_at for one, two in itertools.pairwise(opened))
+
+
+class Refusing:
+    """A device that hangs up on everybody, and remembers who came when."""
+
+    def __init__(self) -> None:
+        self.tries: list[tuple[str, float]] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            asked = (await reader.readuntil(b"\r\n")).decode()
+            found = re.search(r"/(cam-\d+)", asked)
+            now = asyncio.get_running_loop().time()
+            self.tries.append((found[1] if found else "", now))
+        writer.transport.abort()
+
+
+async def test_many_that_fall_together_come_back_spread_out(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two tries of one camera lies a second, and between a try and the tenth after it too (R23)."""
+    device, names = Refusing(), [f"cam-{number}" for number in range(32)]
+    server = await asyncio.start_server(device, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    chance = random.Random(7)
+    object.__setattr__(ingest.studio, "chance", chance.random)
+    ordered: list[float] = []
+    original = ingest.studio.orders.order
+
+    async def order(document: object, start: int) -> Open:
+        made = await original(document, start)  # type: ignore[arg-type]  # what it was given
+        ordered.append(asyncio.get_running_loop().time())
+        return made
+
+    monkeypatch.setattr(ingest.studio.orders, "order", order)
+    async with server:
+        for name in names:
+            await ingest.configure(name=name, url=f"rtsp://127.0.0.1:{port}/{name}")
+        await until(lambda: len(set(counted(device, 2))) == len(names), seconds=90)
+    for name in names:
+        times = [at for who, at in device.tries if who == name]
+        assert all(two - one >= SHORTEST_S for one, two in itertools.pairwise(times))
+    steps = zip(ordered, ordered[PER_SECOND:], strict=False)
+    assert all(later - earlier > 0.95 for earlier, later in steps)
+
+
+def counted(device: Refusing, least: int) -> list[str]:
+    names = [name for name, _ in device.tries]
+    return [name for name in names if names.count(name) >= least]

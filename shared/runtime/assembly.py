@@ -121,6 +121,11 @@ class Runtime:
         flushes = {name: relay.flush() for name, relay in self._relays.items()}
         await self._each("relay", flushes, STEP_S)
 
+    @property
+    def services(self) -> list[str]:
+        """The names of what runs here."""
+        return [service.name for service in self._services]
+
     async def faults(self) -> dict[str, str]:
         """Why this process is not ready; empty when it is."""
         if not self.ready:

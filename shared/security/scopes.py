@@ -11,6 +11,7 @@ SCOPES = READS | {
     "rules:write",
     "channels:write",
     "probes:write",
+    "logs:write",
     "metrics",
     "users:read",
     "users:write",
@@ -20,7 +21,7 @@ ROLES: dict[str, frozenset[str]] = {
     "admin": SCOPES,
     "operator": READS | {"incidents:write"},
     "viewer": READS,
-    # What our own processes may ask of each other: everything but people and their rights.
-    "service": SCOPES - {"users:read", "users:write"},
+    # What our own processes may ask of each other: everything but people, their rights, and what is logged.
+    "service": SCOPES - {"users:read", "users:write", "logs:write"},
 }
 HUMAN_ROLES = ("admin", "operator", "viewer")

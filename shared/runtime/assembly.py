@@ -79,7 +79,7 @@ class Runtime:
             consumers=self._consumers,
             relays=self._relays,
         )
-        self.metrics.build.labels(self.checks.version, settings.instance).set(1)
+        self.metrics.build.labels(self.checks.version).set(1)
 
     @asynccontextmanager
     async def lifespan(self, app: Application) -> AsyncIterator[None]:

@@ -120,6 +120,12 @@ ENGINES = (
         lambda: chromium.executable() is not None,
         lambda: apt_install(["chromium"]),
     ),
+    Engine(
+        "promtool (Prometheus)",
+        "about 90 MB of system packages",
+        lambda: shutil.which("promtool") is not None,
+        lambda: apt_install(["prometheus"]),
+    ),
 )
 
 if __name__ == "__main__":

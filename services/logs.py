@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -120,8 +121,8 @@ def _print(lines: Iterable[Line]) -> None:
                 console.print(_shown(line.data), soft_wrap=True)
     except KeyboardInterrupt:
         return
-    except BrokenPipeError:  # `vantage logs | head`
-        sys.stderr.close()
+    except BrokenPipeError:  # `vantage logs | head`: what is left is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _shown(data: dict[str, Any]) -> Text:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.bus.port import Batch, Handler
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
-_CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,64}$")
+_CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 _correlation: ContextVar[str | None] = ContextVar("correlation", default=None)
 

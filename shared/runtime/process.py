@@ -59,7 +59,7 @@ def process_routes(runtime: "Runtime") -> APIRouter:
         """Log more or less, until the process is started again. The change itself stands in the log at any level."""
         before = telemetry.level()
         telemetry.set_level("INFO")
-        log.info("log_level_changed", before=before, level=wanted.level, by=who.subject)
+        log.info("log_level_changed", before=before, now=wanted.level, by=who.subject)
         telemetry.set_level(wanted.level)
         return {"level": telemetry.level(), "services": runtime.services}
 

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from shared.sim.scene import Scene
 from tests.e2e import server as e2e
@@ -15,11 +17,18 @@ from tests.e2e.receiver import Receiver
 from tests.engines import processes
 from tests.engines.collector import Collector, Seen
 from tests.engines.kafka import KafkaBroker
-from tests.integration.test_runtime_process import Server, once, start
+from tests.integration.test_runtime_process import Server, listening, once, start
 
 pytestmark = pytest.mark.kafka
-SCENE = Scene(seed=yard.SEED, duration_s=60)
+SCENE = Scene(seed=yard.SEED, duration_s=600)  # it still plays when the last figure is read
 ALONE = ("ingest", "inference", "orchestrator", "notifier")
+STAGES = {
+    "detections": "inference",
+    "tracks": "orchestrator",
+    "incident": "orchestrator",
+    "alert": "orchestrator",
+    "delivered": "notifier",
+}
 WAY = [
     ("notifier", "deliver"),
     ("notifier", "handle alert.raised.v1"),
@@ -27,6 +36,24 @@ WAY = [
     ("inference", "detect"),
     ("ingest", "capture"),
 ]
+
+
+class House(e2e.Server):
+    """The data folder as a server that commands reach, and the processes on it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.servers: dict[str, Server] = {}
+
+    def figure(self, process: str, name: str, **labels: str) -> float | None:
+        """A value that a process shows on its metrics port."""
+        server = self.servers[process]
+        own = int(server.url.rpartition(":")[2])
+        (port,) = {one.port for one in listening(server.process.pid)} - {own}
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+        samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+        found = [one.value for one in samples if (one.name, one.labels) == (name, labels)]
+        return found[0] if found else None
 
 
 @pytest.fixture
@@ -42,7 +69,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, kafka_broker: KafkaBroker, collector: Collector) -> Iterator[e2e.Server]:
+def house(tmp_path: Path, kafka_broker: KafkaBroker, collector: Collector) -> Iterator[House]:
     """Five processes on one data folder: four services alone, and the others behind the gateway's door."""
     ports = {name: processes.free_port() for name in ALONE}
     shared = {
@@ -54,6 +81,7 @@ def house(tmp_path: Path, kafka_broker: KafkaBroker, collector: Collector) -> It
     }
     orders: dict[str, tuple[str, ...]] = {"door": ("run", "gateway", "vms", "--port", "0")}
     orders |= {name: ("run", name, "--port", str(port)) for name, port in ports.items()}
+    found = House(tmp_path / "data")
     with ExitStack() as stack:
         # A process ends with the thread that began it: these threads stay until the end.
         pool = stack.enter_context(ThreadPoolExecutor(len(ALONE)))
@@ -61,16 +89,17 @@ def house(tmp_path: Path, kafka_broker: KafkaBroker, collector: Collector) -> It
         def begin(name: str) -> None:
             server: Server = start(tmp_path / name, *orders[name], **shared)
             stack.callback(processes.end, server.process)
+            found.servers[name] = server
 
         begin(ALONE[0])  # it makes the keys that the others read
         list(pool.map(begin, ALONE[1:]))
         begin("door")  # last: it asks the others what they serve
-        yield e2e.Server(tmp_path / "data")
+        yield found
 
 
 @pytest.mark.timeout(480)
 def test_one_trace_and_one_correlation_from_frame_to_delivery(
-    house: e2e.Server, collector: Collector, receiver: Receiver
+    house: House, collector: Collector, receiver: Receiver
 ) -> None:
     for path in ("/api/v1/rules", "/api/v1/channels", "/api/v1/cameras"):
         e2e.eventually(lambda path=path: house.ask("GET", path).is_success, seconds=120)
@@ -104,6 +133,23 @@ def test_one_trace_and_one_correlation_from_frame_to_delivery(
     tried = [line for line in said if line["event"] == "delivery_tried"]
     assert identity in {line["delivery"] for line in tried}
     assert {line["trace_id"] for line in tried} == {way[0].trace}
+
+    for stage, process in STAGES.items():
+        e2e.eventually(
+            lambda stage=stage, process=process: house.figure(
+                process, "vantage_stage_latency_seconds_count", stage=stage
+            )
+        )
+    assert house.figure("ingest", "vantage_camera_up", camera=yard.YARD) == 1
+    assert house.figure("inference", "vantage_detections_per_frame_count", camera=yard.YARD)
+    delay = house.figure("orchestrator", "vantage_watermark_delay_seconds", camera=yard.YARD)
+    assert delay is not None
+    lag = {"group": "orchestrator", "topic": "detections"}
+    assert house.figure("orchestrator", "vantage_bus_queue_depth", **lag) is not None
+    pool = {"service": "vms", "pool": "reader"}
+    assert house.figure("door", "vantage_db_pool_limit_connections", **pool)
+    assert house.figure("door", "vantage_active_sessions") == 0
+    assert house.figure("notifier", "vantage_deliveries_waiting", state="due") is not None
 
 
 def is_of(span: Seen, delivery: str) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shared.client import Connector
     from shared.http import Application
+    from shared.logs import LogFile
     from shared.runtime.server import Listening
     from shared.service import Service
     from shared.settings import Configuration, PlatformSettings
@@ -44,6 +45,7 @@ COMMANDS: Mapping[str, str] = {
     "analyze": "services.analyze.cli",
     "track": "services.orchestrator.track",
     "topics": "services.topics",
+    "logs": "services.logs",
 }
 
 HOUSE_PORT = 8000
@@ -221,7 +223,10 @@ def serve_here(
     services = [load(name) for name in dict.fromkeys(names)]
     _check(configuration, services)
     telemetry.configure(
-        level=settings.log_level, style=settings.log_format, instance=settings.instance
+        level=settings.log_level,
+        style=settings.log_format,
+        instance=settings.instance,
+        process=process_name(names),
     )
     kinds = {service.name: service.settings for service in services}
     for variable, near in configuration.misspelt(kinds).items():
@@ -231,12 +236,31 @@ def serve_here(
         default = services[0].port if len(services) == 1 else HOUSE_PORT
         sockets = Sockets(settings, default, socket_name(names, instance))
         settings = _listening(settings, sockets.listening)
+        if settings.log_files:
+            telemetry.keep(
+                log_file(settings, names), instance=settings.instance, process=process_name(names)
+            )
 
         app = application(services, settings, configuration=configuration)
         try:
             asyncio.run(serve(app, settings, sockets, announce=announce or _announce))
         finally:
             sockets.close()
+
+
+def process_name(names: Sequence[str]) -> str:
+    """What a process that runs these services is called in logs; no two on a data folder are called the same."""
+    return "vantage" if set(names) == set(SERVICES) else "+".join(dict.fromkeys(names))
+
+
+def log_file(settings: PlatformSettings, names: Sequence[str]) -> LogFile:
+    """The log file of the process; the lock of the data folder must be held."""
+    from shared.logs import SUFFIX, LogFile
+
+    name = f"{process_name(names)}-{settings.instance}{SUFFIX}"
+    return LogFile(
+        settings.data_dir / "logs" / name, size=settings.log_file_size, count=settings.log_files
+    )
 
 
 def _announce(listening: Listening, notices: list[str]) -> None:

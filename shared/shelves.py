@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -116,8 +117,11 @@ class Pulled(Collector):
         """The family with what is the case now."""
         family = self._family(self._name, self._text, labels=self._labels)
         for call in list(self._asked):
-            for labels, value in call():
-                family.add_metric(labels, value)
+            with suppress(
+                OSError
+            ):  # a disk that is gone takes its own figure along, not all others
+                for labels, value in call():
+                    family.add_metric(labels, value)
         return [family]
 
 

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from shared.bus.port import Batch, Handler
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
-_CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,64}$")
+_CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 _correlation: ContextVar[str | None] = ContextVar("correlation", default=None)
 
 # Loggers of libraries that say at INFO what nobody asked.
-_QUIET = ("httpx", "httpcore", "aiosqlite", "alembic", "aiokafka", "asyncio", "uvicorn.error")
+_QUIET = (
+    *("httpx", "httpcore", "aiosqlite", "alembic", "aiokafka", "asyncio", "uvicorn.error"),
+    *("urllib3", "websockets", "python_multipart", "botocore"),
+)
+# What it says at each batch that no collector takes, `shared.traces.otlp` says once.
+_MUTE = ("opentelemetry",)
 
 
 def configure(
@@ -39,34 +44,55 @@ def configure(
 
     `fields` (instance, ...) stand on each line.
     """
-    shared = _processors(fields)
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.addFilter(_said_elsewhere)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _logger_name, *shared],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _redact,  # the message of a library is only put together by now
-                _json if style == "json" else structlog.dev.ConsoleRenderer(colors=False),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger().handlers[:] = [_ours(handler, style, fields)]
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_processors(fields),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def keep(handler: logging.Handler, **fields: str) -> None:
+    """Send every line there, too, as JSON and redacted like the stream; `fields` as at `configure`."""
+    logging.getLogger().addHandler(_ours(handler, "json", fields))
+
+
+def level() -> str:
+    """The level from which lines are written now."""
+    return logging.getLevelName(logging.getLogger().level)
+
+
+def set_level(name: str) -> None:
+    """Write lines from this level on; each line asks anew, so it counts at once."""
+    root = logging.getLogger()
+    root.setLevel(name)
+    for quiet in _QUIET:
+        logging.getLogger(quiet).setLevel(max(logging.WARNING, root.level))
+    for mute in _MUTE:
+        logging.getLogger(mute).setLevel(logging.CRITICAL + 1)
+
+
+def _ours(handler: logging.Handler, style: str, fields: dict[str, str]) -> logging.Handler:
+    handler.addFilter(_said_elsewhere)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _logger_name, *_processors(fields)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _with(fields),
+                _redact,  # the message of a library is only put together by now
+                _json if style == "json" else structlog.dev.ConsoleRenderer(colors=False),
+            ],
+        )
+    )
+    return handler
 
 
 def _processors(fields: dict[str, str]) -> list[Processor]:

@@ -45,8 +45,8 @@ class AlertHandler:
                 envelope.event,
                 listener,
                 kinds[listener.channel],
-                envelope.traceparent or "",
-                envelope.correlation or envelope.id,
+                (envelope.traceparent or "")[:64],
+                (envelope.correlation or envelope.id)[:128],
             )
             for envelope in batch.envelopes
             if isinstance(envelope.event, AlertRaised)

@@ -69,7 +69,7 @@ deliveries = Table(
     Column("changed_at", BigInteger, nullable=False),
     # Of the frame that it began with: what is said of it much later belongs to the same trace.
     Column("traceparent", String(64), nullable=False, default="", server_default=""),
-    Column("correlation", String(64), nullable=False, default="", server_default=""),
+    Column("correlation", String(128), nullable=False, default="", server_default=""),
     UniqueConstraint("alert", "subscription", name="uq_deliveries_alert_subscription"),
     Index("ix_deliveries_due", "state", "next_at"),
     Index("ix_deliveries_changed", "changed_at"),

@@ -79,7 +79,7 @@ class Runtime:
             consumers=self._consumers,
             relays=self._relays,
         )
-        self.metrics.build.labels(self.checks.version, settings.instance).set(1)
+        self.metrics.build.labels(self.checks.version).set(1)
 
     @asynccontextmanager
     async def lifespan(self, app: Application) -> AsyncIterator[None]:
@@ -123,6 +123,11 @@ class Runtime:
         await self._supervisor.stop(patience=STEP_S)
         flushes = {name: relay.flush() for name, relay in self._relays.items()}
         await self._each("relay", flushes, STEP_S)
+
+    @property
+    def services(self) -> list[str]:
+        """The names of what runs here."""
+        return [service.name for service in self._services]
 
     async def faults(self) -> dict[str, str]:
         """Why this process is not ready; empty when it is."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shared.bus.engine import Engine
+    from shared.bus.lane import Lane
     from shared.supervisor import Supervisor
 
 LOOK_S = 5.0
@@ -51,13 +52,10 @@ class Consumer:
         """Whether a table has read to its end; true for other kinds once they run."""
         return self._engine is not None and self._engine.caught_up
 
-    def queued(self) -> dict[tuple[str, str], int]:
-        """Records fetched and not handled yet, by group and topic; for the metrics, from any thread."""
-        found: dict[tuple[str, str], int] = {}
-        for lane in list(self._engine.lanes) if self._engine is not None else ():
-            place = self.group, lane.partition.topic
-            found[place] = found.get(place, 0) + len(lane.queue)
-        return found
+    @property
+    def lanes(self) -> list[Lane]:
+        """The partitions in work; for the metrics, from any thread."""
+        return [] if self._engine is None else list(self._engine.lanes)
 
     @property
     def stuck(self) -> bool:

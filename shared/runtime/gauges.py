@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import psutil
@@ -48,6 +49,7 @@ class Gauges:
         metrics.pool_connections.ask(self._connections)
         metrics.pool_limit.ask(self._limits)
         metrics.bus_queue.ask(self._queues)
+        metrics.bus_lag.ask(self._lags)
         metrics.bus_stuck.ask(self._stuck)
 
     async def keep(self) -> None:
@@ -78,18 +80,27 @@ class Gauges:
                 yield (service, pool), use.limit
 
     def _queues(self) -> Samples:
-        depths: dict[tuple[str, ...], float] = {}
+        depths = Counter[tuple[str, ...]]()
         for consumer in list(self._consumers.values()):
-            for place, waiting in consumer.queued().items():
-                depths[place] = depths.get(place, 0) + waiting
+            for lane in consumer.lanes:
+                depths[consumer.group, lane.partition.topic] += len(lane.queue)
         return depths.items()
+
+    def _lags(self) -> Samples:
+        lags = Counter[tuple[str, ...]]()
+        for consumer in list(self._consumers.values()):
+            for lane in consumer.lanes:
+                topic, number = lane.partition.topic, str(lane.partition.number)
+                lags[consumer.group, topic, number] += lane.lag
+        return lags.items()
 
     def _stuck(self) -> Samples:
         return [((name,), float(one.stuck)) for name, one in list(self._consumers.items())]
 
 
 def _cpu() -> Samples:
-    return [((mode,), seconds) for mode, seconds in psutil.cpu_times()._asdict().items()]
+    times = psutil.cpu_times()._asdict()  # what guests did is in `user` and `nice` already
+    return [((mode,), spent) for mode, spent in times.items() if not mode.startswith("guest")]
 
 
 def _memory() -> Samples:

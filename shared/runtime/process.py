@@ -1,18 +1,34 @@
 """The ways in that every process has: its health, whether it takes work, and what it serves."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+import structlog
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
 
+from shared import telemetry
 from shared.errors import VantageError
 from shared.runtime.routes import walk
-from shared.security.doors import PUBLIC, SignedIn
+from shared.security.doors import PUBLIC, SignedIn, require
+from shared.security.principal import Principal
 
 if TYPE_CHECKING:
     from shared.runtime.assembly import Runtime
 
-OWN = frozenset({"/health", "/ready", "/ways"})
+log = structlog.get_logger(component="process")
+MayLog = Annotated[Principal, Depends(require("logs:write"))]
+
+
+class LogLevel(BaseModel):
+    """From which level on lines are written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+OWN = frozenset({"/health", "/ready", "/ways", "/log-level"})
 """What each process answers for itself; a gateway passes none of it on."""
 
 
@@ -32,6 +48,20 @@ def process_routes(runtime: "Runtime") -> APIRouter:
         """Whether this process takes work now."""
         faults = await runtime.faults()
         return JSONResponse({"ready": not faults, "faults": faults}, 503 if faults else 200)
+
+    @router.get("/log-level")
+    async def log_level(_: MayLog) -> dict[str, Any]:
+        """From which level on this process logs, and which services it runs."""
+        return {"level": telemetry.level(), "services": runtime.services}
+
+    @router.put("/log-level")
+    async def set_log_level(wanted: LogLevel, who: MayLog) -> dict[str, Any]:
+        """Log more or less, until the process is started again. The change itself stands in the log at any level."""
+        before = telemetry.level()
+        telemetry.set_level("INFO")
+        log.info("log_level_changed", before=before, now=wanted.level, by=who.subject)
+        telemetry.set_level(wanted.level)
+        return {"level": telemetry.level(), "services": runtime.services}
 
     @router.get("/ways", include_in_schema=False)
     async def ways(request: Request, _: SignedIn) -> dict[str, Any]:

@@ -11,6 +11,7 @@ SCOPES = READS | {
     "rules:write",
     "channels:write",
     "probes:write",
+    "logs:write",
     "metrics",
     "users:read",
     "users:write",
@@ -23,7 +24,8 @@ ROLES: dict[str, frozenset[str]] = {
     "admin": SCOPES,
     "operator": READS | {"incidents:write"},
     "viewer": READS,
-    # What our own processes may ask of each other: everything but people, their rights and the log's tools.
-    "service": SCOPES - {"users:read", "users:write", "audit:read", "log:read", "log:replay"},
+    # What our own processes may ask of each other: everything but people, their rights, what is logged, the log's tools.
+    "service": SCOPES
+    - {"users:read", "users:write", "audit:read", "log:read", "log:replay", "logs:write"},
 }
 HUMAN_ROLES = ("admin", "operator", "viewer")

@@ -75,6 +75,7 @@ async def under_load(cluster: KafkaCluster, folder: Path) -> AsyncIterator[Load]
             rig.end()
 
 
+@pytest.mark.row("R4x")
 async def test_a_leader_is_killed_and_another_broker_freezes(
     kafka_cluster: KafkaCluster, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ async def test_a_leader_is_killed_and_another_broker_freezes(
         frozen.thaw()
 
 
+@pytest.mark.row("R4x")
 @pytest.mark.chaos
 async def test_the_leader_is_killed_again_and_again(
     kafka_cluster: KafkaCluster, tmp_path: Path
@@ -103,6 +105,7 @@ async def test_the_leader_is_killed_again_and_again(
             await load.goes_on()
 
 
+@pytest.mark.row("R4x", "R5")
 @pytest.mark.chaos
 @pytest.mark.parametrize("seconds", [20, 60])
 async def test_r5_the_leader_freezes(
@@ -115,6 +118,7 @@ async def test_r5_the_leader_freezes(
         leader.thaw()
 
 
+@pytest.mark.row("R4x")
 @pytest.mark.chaos
 async def test_one_broker_is_away_for_a_minute(kafka_cluster: KafkaCluster, tmp_path: Path) -> None:
     async with under_load(kafka_cluster, tmp_path) as load:

@@ -108,6 +108,7 @@ async def at_work(broker: KafkaBroker) -> AsyncIterator[tuple[Log, Topic, Crew]]
             await crew.stop()
 
 
+@pytest.mark.row("R4")
 @pytest.mark.parametrize(
     ("cycles", "away"), [(1, 1.0), pytest.param(REPEAT, 15.0, marks=pytest.mark.chaos)]
 )
@@ -122,6 +123,7 @@ async def test_r4_the_broker_is_killed_and_comes_back(
             await crew.progresses(seconds=PROGRESS)
 
 
+@pytest.mark.row("R5")
 @pytest.mark.chaos
 @pytest.mark.parametrize("seconds", [20.0, 60.0])
 async def test_r5_the_broker_hangs(own_kafka_broker: KafkaBroker, seconds: float) -> None:

@@ -155,6 +155,12 @@ ENGINES = (
         versitygw.here,
         get_versitygw,
     ),
+    Engine(
+        "promtool (Prometheus)",
+        "about 90 MB of system packages",
+        lambda: shutil.which("promtool") is not None,
+        lambda: apt_install(["prometheus"]),
+    ),
 )
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 
@@ -29,7 +30,10 @@ SILENT = {
     "websockets": "uvicorn speaks WebSocket with it",
     "aiosqlite": "SQLAlchemy opens SQLite with it",
 }
-PART_OF = {"pydantic-core": "pydantic"}  # pinned and released with it
+PART_OF = {  # pinned and released with it
+    "pydantic-core": "pydantic",
+    "opentelemetry-api": "opentelemetry-sdk",
+}
 
 
 @cache
@@ -128,10 +132,25 @@ def imported_packages() -> set[str]:
     """The distributions whose modules the product names in imports."""
     distributions = metadata.packages_distributions()
     ours = {*tree.CODE, *sys.stdlib_module_names}
-    roots = {
-        module.partition(".")[0]
+    modules = {
+        module
         for path in tree.python(*tree.CODE)
         for module in tree.imported(path)
+        if module.partition(".")[0] not in ours
     }
-    named = {canonicalize_name(distributions[root][0]) for root in roots - ours}
+    named = {name for module in modules for name in packages(module, distributions)}
     return {PART_OF.get(name, name) for name in named}
+
+
+def packages(module: str, distributions: Mapping[str, list[str]]) -> set[str]:
+    """The distribution that has a module; of several that share a namespace those that have its very file."""
+    found = sorted(set(distributions[module.partition(".")[0]]))
+    if len(found) > 1:
+        found = [name for name in found if has(name, module.replace(".", "/"))]
+    return {canonicalize_name(name) for name in found}
+
+
+@cache
+def has(distribution: str, path: str) -> bool:
+    files = {str(file) for file in metadata.files(distribution) or ()}
+    return not files.isdisjoint({f"{path}.py", f"{path}/__init__.py"})

@@ -313,3 +313,28 @@ async def test_the_sign_in_page_runs_no_inline_script(door: Door) -> None:
 
 def test_the_gateway_hears_and_says_the_audit_trail_alone() -> None:
     assert SERVICE.consumes == SERVICE.produces == (AUDIT,)
+
+
+async def test_sessions_that_may_still_be_used_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.service.COUNT_S", 0.02)
+    clock = ManualClock(NOW)
+    app = gateway(tmp_path, clock, admin_password=PASSWORD)
+
+    async def until(count: int) -> None:
+        for _ in range(2000):
+            if app.metrics.registry.get_sample_value("vantage_active_sessions") == count:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"not {count} sessions within 20 s")
+
+    async with toys.lifespan(app), toys.caller(app) as browser:
+        body = {"name": "admin", "password": PASSWORD}
+        for _ in range(2):
+            await browser.post("/api/v1/sessions", json=body)
+        await until(2)
+        await browser.delete("/api/v1/sessions/current", headers=csrf(browser))
+        await until(1)
+        clock.advance(8 * 24 * 3600)
+        await until(0)

@@ -358,3 +358,27 @@ async def test_the_secret_is_sealed_in_the_database(
     stored = await asyncio.to_thread(everything, tmp_path)
     assert made["secret"].encode() not in stored
     assert made["secret"].removeprefix("whsec_").encode() not in stored
+
+
+async def test_what_waits_is_counted_by_whether_it_is_due(rig: Rig) -> None:
+    assert await rig.store.waiting(rig.clock.now()) == (0, 0)
+    await rig.hear("a1", "a2")
+    assert await rig.store.waiting(rig.clock.now()) == (2, 0)
+    assert await rig.store.waiting(rig.clock.now() - 1) == (0, 2)
+    await rig.send_until(settled(2))
+    assert await rig.store.waiting(rig.clock.now()) == (0, 0)
+
+
+async def test_a_delivery_stays_in_the_trace_and_correlation_of_its_alert(rig: Rig) -> None:
+    alert = batch(example()).envelopes[0]
+    here = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    long = "x" * 500  # whatever another program has put there
+    for name, correlation in (("a1", "yard-1-25"), ("a2", long)):
+        event = msgspec.structs.replace(example(), alert=name)
+        told = msgspec.structs.replace(
+            alert, event=event, traceparent=here, correlation=correlation
+        )
+        await rig.handler(Batch(partition=Partition("alerts", 0), envelopes=(told,), next_offset=1))
+    rows = {row.alert.alert: row for row in await rig.store.history(before=None, limit=10)}
+    assert (rows["a1"].traceparent, rows["a1"].correlation) == (here, "yard-1-25")
+    assert rows["a2"].correlation == "x" * 128

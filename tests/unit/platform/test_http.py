@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.traces.port import Span
 from tests.unit.platform.toys import app_of, caller, lifespan
 
 
@@ -138,3 +139,29 @@ async def test_answers_are_counted_by_route_and_not_by_path(tmp_path: Path) -> N
         'vantage_http_requests_total{method="GET",route="/toy/numbers/{number}",status="200"} 3.0'
     )
     assert line in said
+
+
+class Told:
+    """A sink of spans that keeps them."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def take(self, span: Span) -> None:
+        self.spans.append(span)
+
+
+async def test_a_request_becomes_a_span_under_its_callers(tmp_path: Path) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    app, told = app_of(tmp_path), Told()
+    async with lifespan(app), caller(app, owner=True) as client:
+        app.state.runtime.traces.sink = told
+        await client.get("/toy/numbers/7?token=canary", headers={"traceparent": parent})
+        await client.get("/toy/errors/unforeseen")
+        await client.get("/health")
+    fine, failed = told.spans
+    assert (fine.service, fine.name, fine.kind) == ("toy", "GET /toy/numbers/{number}", "server")
+    assert (fine.here[:35], fine.parent, fine.failed) == (parent[:35], parent, False)
+    assert fine.attributes["http.response_status_code"] == 200
+    assert "canary" not in repr(told.spans)
+    assert (failed.failed, failed.parent) == (True, None)

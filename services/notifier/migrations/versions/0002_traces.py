@@ -10,6 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for name in ("traceparent", "correlation"):
-        column = sa.Column(name, sa.String(64), nullable=False, server_default="")
+    for name, length in (("traceparent", 64), ("correlation", 128)):
+        column = sa.Column(name, sa.String(length), nullable=False, server_default="")
         op.add_column("deliveries", column)

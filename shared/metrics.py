@@ -66,6 +66,9 @@ class Metrics:
         self.bus_dead_letters = self._counter(
             "vantage_bus_dead_letters", "Records put aside.", "group", "topic", "error"
         )
+        self.bus_stopped = self._gauge(
+            "vantage_bus_stopped", "1 where too many dead letters stopped a consumer.", "consumer"
+        )
         self.bus_skipped = self._counter(
             "vantage_bus_skipped", "Ephemeral records that a tail never saw.", "group", "topic"
         )

@@ -1,4 +1,4 @@
-"""`vantage user` and `client`: who may come in; `audit`: who did what; `dead-letters`: what nobody could digest."""
+"""`vantage user` and `client`: who may come in; `audit`: who did what; `dead-letters`, `consumers`: the log."""
 
 import json
 import sys
@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from shared.client import Api, connect
+from shared.client import Api, connect, connector_of
+from shared.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True)
 user = typer.Typer(no_args_is_help=True, help="People who sign in.")
@@ -22,6 +23,8 @@ audit = typer.Typer(no_args_is_help=True, help="Who did what.")
 letters = typer.Typer(no_args_is_help=True, help="Records that no handler could digest.")
 app.add_typer(audit, name="audit")
 app.add_typer(letters, name="dead-letters")
+consumers = typer.Typer(no_args_is_help=True, help="Consumers of the log.")
+app.add_typer(consumers, name="consumers")
 
 AT_ONCE = 100
 Text = Annotated[str | None, typer.Option(show_default=False)]
@@ -220,6 +223,33 @@ def replay_letters(
             typer.confirm(f"Send {total} back?", abort=True)
         done = _replayed(api, {**body, "limit": min(rate, AT_ONCE)}, rate, total)
     _tell("went back", done)
+
+
+@consumers.command("list")
+def list_consumers(ctx: typer.Context) -> None:
+    """The consumers of every process on this data folder."""
+    with connector_of(ctx).processes("gateway") as apis:
+        rows: list[dict[str, Any]] = [one for api in apis for one in api.get("/consumers")["items"]]
+    table = Table("name", "kind", "topics", "status", "lag", "reason", box=None)
+    for one in rows:
+        status = "stopped" if one["stopped"] else one["status"]
+        topics = ", ".join(one["topics"])
+        table.add_row(one["name"], one["kind"], topics, status, str(one["lag"]), one["reason"])
+    Console().print(table, markup=False, highlight=False)
+
+
+@consumers.command("resume")
+def resume(ctx: typer.Context, name: str) -> None:
+    """Start a consumer anew from what is committed: after too many dead letters, or when it hangs."""
+    with connector_of(ctx).processes("gateway") as apis:
+        there = [
+            api for api in apis if name in {one["name"] for one in api.get("/consumers")["items"]}
+        ]
+        if not there:
+            raise NotFound(f"no process here has a consumer {name!r}; see `vantage consumers list`")
+        for api in there:
+            api.post(f"/consumers/{name}/resume")
+    typer.echo(f"{name} goes on")
 
 
 def _replayed(

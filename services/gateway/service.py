@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -74,20 +75,11 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     router.include_router(make_session_router(sessions, cookies, platform.metrics))
     router.include_router(make_page_router("Vantage"))
     router.include_router(make_document_router(table))
-    letters = DeadLetters(platform.log, platform.database, clock, store=ReplayStore(), audit=audit)
-    router.include_router(make_dead_letter_router(letters))
     trail = Trail(platform.database, AuditStore(), clock, blobs=platform.blobs, keys=keys)
     router.include_router(make_trail_router(trail))
-
-    async def sweep() -> None:
-        while True:
-            await sessions.sweep()
-            if keys.due(now=clock.now(), days=settings.key_days):
-                await asyncio.to_thread(keys.rotate)
-                async with platform.database.transaction() as tx:
-                    await tx.add([audit.entry("key.rotated", "key:signing")])
-            await asyncio.sleep(SWEEP_S)
-
+    letters = DeadLetters(platform.log, platform.database, clock, store=ReplayStore(), audit=audit)
+    router.include_router(make_dead_letter_router(letters))
+    sweep = partial(_sweep, platform, sessions, audit, settings.key_days)
     async with _elsewhere(table, settings, issuer) as elsewhere:
         yield replace(
             elsewhere,
@@ -97,6 +89,19 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
             ],
             jobs={"sweep": sweep, "checkpoints": trail.keep_anchoring, **elsewhere.jobs},
         )
+
+
+async def _sweep(
+    platform: ServicePlatform, sessions: Sessions, audit: Audit, key_days: int
+) -> None:
+    """Forget what is long over, and rotate the signing key when it is due; until cancelled."""
+    while True:
+        await sessions.sweep()
+        if platform.keys.due(now=platform.clock.now(), days=key_days):
+            await asyncio.to_thread(platform.keys.rotate)
+            async with platform.database.transaction() as tx:
+                await tx.add([audit.entry("key.rotated", "key:signing")])
+        await asyncio.sleep(SWEEP_S)
 
 
 @asynccontextmanager

@@ -6,19 +6,30 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from shared.errors import VantageError
+from shared.runtime.hands import Hands, consumer_routes
 from shared.runtime.routes import walk
 from shared.security.doors import PUBLIC, SignedIn
 
 if TYPE_CHECKING:
     from shared.runtime.assembly import Runtime
 
-OWN = frozenset({"/health", "/ready", "/ways"})
+OWN = frozenset(
+    {
+        "/health",
+        "/ready",
+        "/ways",
+        "/consumers",
+        "/consumers/{name}/resume",
+        "/consumers/{name}/rewind",
+    }
+)
 """What each process answers for itself; a gateway passes none of it on."""
 
 
 def process_routes(runtime: "Runtime") -> APIRouter:
     """Routes of the process itself."""
     router = APIRouter(tags=["process"])
+    router.include_router(consumer_routes(Hands(runtime.consumers, runtime.views)))
 
     @router.get("/health", dependencies=PUBLIC)
     async def health(request: Request) -> JSONResponse:

@@ -257,7 +257,7 @@ def _replayed(
 ) -> dict[str, Any]:
     """Call until there are no more, `rate` a second; what all answers say together."""
     by: dict[tuple[str, str, str], int] = {}
-    already = 0
+    already = cut = 0
     cursor: str | None = None
     with Progress(console=Console(stderr=True), disable=total is None or not _seen()) as bar:
         task = bar.add_task("replay", total=total)
@@ -269,10 +269,11 @@ def _replayed(
                 what = (one["topic"], one["group"], one["error"])
                 by[what] = by.get(what, 0) + one["count"]
             already += answer["already"]
+            cut += answer["cut"]
             bar.advance(task, answer["replayed"])
             cursor = answer["next"]
             if cursor is None:
-                return {"by": by, "already": already}
+                return {"by": by, "already": already, "cut": cut}
             if rate is not None:
                 time.sleep(max(0.0, answer["replayed"] / rate - (time.monotonic() - began)))
 
@@ -284,6 +285,9 @@ def _tell(what: str, counted: dict[str, Any]) -> None:
         typer.echo(f"0 {what}")
     if counted["already"]:
         typer.echo(f"{counted['already']} went back before")
+    if counted["cut"]:
+        told = "are too large to go back; `vantage replay --group` reads them where they came from"
+        typer.echo(f"{counted['cut']} {told}")
 
 
 def _places(api: Api, id: str) -> list[str]:

@@ -133,11 +133,12 @@ class DeadLetters:
         letters, on = await self._some(wanted, after, limit, values=not dry)
         distinct = {place_of(letter.told): letter for letter in letters}
         done = await self._done(letters)
-        mine = {
+        waiting = {
             name: one
             for name, one in distinct.items()
             if name not in done or done[name].done_at is None
         }
+        mine = {name: one for name, one in waiting.items() if not one.told.cut}
         sent: dict[str, Letter] = {}
         if not dry:
             sent = await self._sent(mine, done)
@@ -145,7 +146,8 @@ class DeadLetters:
         return {
             "matched": len(letters),
             "replayed": 0 if dry else len(sent),
-            "already": len(distinct) - len(mine),
+            "already": len(distinct) - len(waiting),
+            "cut": len(waiting) - len(mine),
             "copies": len(letters) - len(distinct),
             "by": [
                 {"topic": topic, "group": group, "error": error, "count": count}
@@ -272,6 +274,7 @@ def _shown(letter: Letter, replay: Replay | None) -> dict[str, Any]:
         "attempts": told.attempt,
         "first_seen": rfc3339(told.first_seen),
         "parked_at": rfc3339(told.parked_at),
+        "cut": told.cut,
         "replayed_at": None if replayed_at is None else rfc3339(replayed_at),
     }
 

@@ -173,7 +173,9 @@ class KafkaLog:
         value = message.value
         if message.picture is not None:
             value = await asyncio.to_thread(message.picture.jpeg)
-        key = None if message.key is None else message.key.encode()
+        # A record with neither is none of ours, but its dead letter must be written: aiokafka wants a key then.
+        missing = b"" if value is None else None
+        key = missing if message.key is None else message.key.encode()
         sent: asyncio.Future[Any] = await self._producer.send(
             message.topic, value, key=key, partition=number, headers=list(message.headers)
         )

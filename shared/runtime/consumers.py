@@ -44,7 +44,8 @@ class Consumer:
     async def run(self) -> None:
         """Consume until cancelled. What was drained does not end, or the supervisor would start it again."""
         while not self._drained.is_set():
-            await self._free.wait()
+            while not self._free.is_set():  # it may be in the next hand before we wake up
+                await self._free.wait()
             turn = self._turn
             self._engine = self._make()
             await self._engine.run()

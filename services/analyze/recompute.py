@@ -76,9 +76,9 @@ async def recomputed(
 
     A stage begins empty: a track that was alive before the first event gets its id anew.
     """
-    lanes: dict[Partition, _Lane] = {}
+    lanes: dict[Partition, PartitionStage] = {}
     async for batch in records(log, [DETECTIONS], since=since):
-        lane = lanes.setdefault(batch[0].partition, _Lane(knowledge))
+        lane = lanes.setdefault(batch[0].partition, PartitionStage(knowledge))
         for record in batch:
             counts.records += 1
             envelope = _heard(record, counts)
@@ -99,7 +99,7 @@ async def start_of(log: Log, part: Part) -> Offsets | None:
     return await first_at(log, DETECTIONS, max(0, part.since - EARLIER_US))
 
 
-class _Lane:
+class PartitionStage:
     """A partition's stage. As the engine does, it goes back and on without an event that cannot be digested."""
 
     def __init__(self, knowledge: Knowledge) -> None:
@@ -109,6 +109,7 @@ class _Lane:
         self._since: list[Envelope] = []
 
     def handle(self, envelope: Envelope) -> Effects | None:
+        """What follows from the next event, None where it cannot be digested."""
         try:
             effects = self._take(envelope)
         except Poison:

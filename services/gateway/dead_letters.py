@@ -22,6 +22,7 @@ from shared.bus.dead_letters import (
 from shared.bus.port import Partition, Record
 from shared.bus.reading import first_at, records
 from shared.errors import Conflict, Invalid, NotFound
+from shared.security.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -270,7 +271,7 @@ def _shown(letter: Letter, replay: Replay | None) -> dict[str, Any]:
         },
         "group": told.group,
         "error": told.error,
-        "reason": told.reason,
+        "reason": scrub(told.reason),
         "attempts": told.attempt,
         "first_seen": rfc3339(told.first_seen),
         "parked_at": rfc3339(told.parked_at),
@@ -282,13 +283,13 @@ def _shown(letter: Letter, replay: Replay | None) -> dict[str, Any]:
 def _whole(letter: Letter, replay: Replay | None) -> dict[str, Any]:
     record = letter.record
     headers = {name: value.decode(errors="replace") for name, value in record.headers}
-    value = record.value or b""
+    value, trace = record.value or b"", headers.get(f"{PREFIX}traceback")
     return {
         **_shown(letter, replay),
         "headers": {n: text for n, text in headers.items() if not n.startswith(PREFIX)},
         "bytes": len(value),
         "value": None if record.value is None else _readable(value[:SHOWN]),
-        "traceback": headers.get(f"{PREFIX}traceback"),
+        "traceback": None if trace is None else scrub(trace),
     }
 
 

@@ -221,6 +221,8 @@ def replay_letters(
             return
         if not yes:
             typer.confirm(f"Send {total} back?", abort=True)
+        # What fails again meanwhile is a new letter: it waits for the next time.
+        body = {"to": counted["at"], **body}
         done = _replayed(api, {**body, "limit": min(rate, AT_ONCE)}, rate, total)
     _tell("went back", done)
 
@@ -230,12 +232,16 @@ def list_consumers(ctx: typer.Context) -> None:
     """The consumers of every process on this data folder."""
     with connector_of(ctx).processes("gateway") as apis:
         rows: list[dict[str, Any]] = [one for api in apis for one in api.get("/consumers")["items"]]
-    table = Table("name", "kind", "topics", "status", "lag", "reason", box=None)
-    for one in rows:
-        status = "stopped" if one["stopped"] else one["status"]
-        topics = ", ".join(one["topics"])
-        table.add_row(one["name"], one["kind"], topics, status, str(one["lag"]), one["reason"])
-    Console().print(table, markup=False, highlight=False)
+    shown = [
+        {
+            **one,
+            "topics": ", ".join(one["topics"]),
+            "status": "stopped" if one["stopped"] else one["status"],
+        }
+        for one in rows
+    ]
+    columns = ("name", "kind", "topics", "status", "lag", "reason")
+    _print(shown if _seen() else rows, columns)
 
 
 @consumers.command("resume")
@@ -259,6 +265,7 @@ def _replayed(
     by: dict[tuple[str, str, str], int] = {}
     already = cut = 0
     cursor: str | None = None
+    at = ""
     with Progress(console=Console(stderr=True), disable=total is None or not _seen()) as bar:
         task = bar.add_task("replay", total=total)
         while True:
@@ -269,11 +276,12 @@ def _replayed(
                 what = (one["topic"], one["group"], one["error"])
                 by[what] = by.get(what, 0) + one["count"]
             already += answer["already"]
+            at = at or answer["at"]
             cut += answer["cut"]
             bar.advance(task, answer["replayed"])
             cursor = answer["next"]
             if cursor is None:
-                return {"by": by, "already": already, "cut": cut}
+                return {"by": by, "already": already, "cut": cut, "at": at}
             if rate is not None:
                 time.sleep(max(0.0, answer["replayed"] / rate - (time.monotonic() - began)))
 

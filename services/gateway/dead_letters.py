@@ -131,6 +131,7 @@ class DeadLetters:
         Raises:
             Transient: the log is away; the same call goes on where it was.
         """
+        now = self._clock.now()
         letters, on = await self._some(wanted, after, limit, values=not dry)
         distinct = {place_of(letter.told): letter for letter in letters}
         done = await self._done(letters)
@@ -154,6 +155,7 @@ class DeadLetters:
                 {"topic": topic, "group": group, "error": error, "count": count}
                 for (topic, group, error), count in sorted(_counted(counted.values()).items())
             ],
+            "at": rfc3339(now),
             "next": on,
         }
 

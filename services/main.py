@@ -38,6 +38,8 @@ COMMANDS: Mapping[str, str] = {
     "client": "services.gateway.cli",
     "audit": "services.gateway.cli",
     "dead-letters": "services.gateway.cli",
+    "consumers": "services.gateway.cli",
+    "replay": "services.analyze.replay",
     "camera": "services.vms.cli",
     "rule": "services.orchestrator.cli",
     "notify": "services.notifier.cli",

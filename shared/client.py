@@ -113,20 +113,40 @@ class Connector:
             finally:
                 runner.run(stack.aclose())
 
+    @contextmanager
+    def processes(self, *owners: str) -> Iterator[list[Api]]:
+        """The API of each process that serves on this data folder, one after the other.
+
+        Where VANTAGE_URL names one, it alone; where none serves, `owners` are started as by `api`.
+
+        Raises:
+            Setup: see `api`.
+        """
+        with asyncio.Runner() as runner:
+            stack = AsyncExitStack()
+            try:
+                sockets = (
+                    () if self._settings.url else (self._settings.data_dir / "run").glob("*.sock")
+                )
+                serving = [path for path in sorted(sockets) if listens(path)]
+                if serving:
+                    made = [runner.run(stack.enter_async_context(_over(path))) for path in serving]
+                else:
+                    made = [runner.run(self._connect(stack, owners))]
+                yield [Api(runner, client) for client in made]
+            finally:
+                runner.run(stack.aclose())
+
     async def _connect(self, stack: AsyncExitStack, owners: Sequence[str]) -> httpx.AsyncClient:
         settings = self._settings
         if settings.url is not None:
             return await stack.enter_async_context(_remote(settings))
         path = door(settings.data_dir / "run")
         if path is not None:
-            transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(uds=str(path))
-        else:
-            app = await self._started(stack, owners)
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        client = httpx.AsyncClient(
-            transport=transport, base_url="http://vantage", timeout=TIMEOUT_S, trust_env=False
-        )
-        return await stack.enter_async_context(client)
+            return await stack.enter_async_context(_over(path))
+        app = await self._started(stack, owners)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        return await stack.enter_async_context(_local(transport))
 
     async def _started(self, stack: AsyncExitStack, owners: Sequence[str]) -> ASGIApp:
         from shared.platform import embedded
@@ -152,10 +172,30 @@ def _check_sendable(body: object) -> None:
 
 def connect(ctx: typer.Context, *owners: str) -> Any:  # noqa: ANN401 - a context manager of Api
     """`with connect(ctx, "vms") as api:` in a command: the API of the running server, or of these services alone."""
+    return connector_of(ctx).api(*owners)
+
+
+def connector_of(ctx: typer.Context) -> Connector:
+    """How this command reaches the API.
+
+    Raises:
+        Setup: it does not run below `vantage`.
+    """
     connector = ctx.find_root().obj
     if not isinstance(connector, Connector):
         raise Setup("this command runs below `vantage`")
-    return connector.api(*owners)
+    return connector
+
+
+def _over(path: Path) -> httpx.AsyncClient:
+    """A client of the server behind an owner's socket."""
+    return _local(httpx.AsyncHTTPTransport(uds=str(path)))
+
+
+def _local(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=transport, base_url="http://vantage", timeout=TIMEOUT_S, trust_env=False
+    )
 
 
 def door(folder: Path) -> Path | None:

@@ -117,6 +117,9 @@ class Metrics:
         self.bus_stuck = of.pulled(
             "bus_consumer_stuck", "1 while there is lag and no commit.", "consumer"
         )
+        self.bus_stopped = of.pulled(
+            "bus_consumer_stopped", "1 where too many dead letters stopped it.", "consumer"
+        )
         self.bus_retries = of.counter(
             "bus_retries", "Batches tried again.", "group", "topic", "error"
         )

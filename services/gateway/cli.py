@@ -1,4 +1,4 @@
-"""`vantage user` and `client`: who may come in; `audit`: who did what; `dead-letters`: what nobody could digest."""
+"""`vantage user` and `client`: who may come in; `audit`: who did what; `dead-letters`, `consumers`: the log."""
 
 import json
 import sys
@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from shared.client import Api, connect
+from shared.client import Api, connect, connector_of
+from shared.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True)
 user = typer.Typer(no_args_is_help=True, help="People who sign in.")
@@ -22,6 +23,8 @@ audit = typer.Typer(no_args_is_help=True, help="Who did what.")
 letters = typer.Typer(no_args_is_help=True, help="Records that no handler could digest.")
 app.add_typer(audit, name="audit")
 app.add_typer(letters, name="dead-letters")
+consumers = typer.Typer(no_args_is_help=True, help="Consumers of the log.")
+app.add_typer(consumers, name="consumers")
 
 AT_ONCE = 100
 Text = Annotated[str | None, typer.Option(show_default=False)]
@@ -218,8 +221,41 @@ def replay_letters(
             return
         if not yes:
             typer.confirm(f"Send {total} back?", abort=True)
+        # What fails again meanwhile is a new letter: it waits for the next time.
+        body = {"to": counted["at"], **body}
         done = _replayed(api, {**body, "limit": min(rate, AT_ONCE)}, rate, total)
     _tell("went back", done)
+
+
+@consumers.command("list")
+def list_consumers(ctx: typer.Context) -> None:
+    """The consumers of every process on this data folder."""
+    with connector_of(ctx).processes("gateway") as apis:
+        rows: list[dict[str, Any]] = [one for api in apis for one in api.get("/consumers")["items"]]
+    shown = [
+        {
+            **one,
+            "topics": ", ".join(one["topics"]),
+            "status": "stopped" if one["stopped"] else one["status"],
+        }
+        for one in rows
+    ]
+    columns = ("name", "kind", "topics", "status", "lag", "reason")
+    _print(shown if _seen() else rows, columns)
+
+
+@consumers.command("resume")
+def resume(ctx: typer.Context, name: str) -> None:
+    """Start a consumer anew from what is committed: after too many dead letters, or when it hangs."""
+    with connector_of(ctx).processes("gateway") as apis:
+        there = [
+            api for api in apis if name in {one["name"] for one in api.get("/consumers")["items"]}
+        ]
+        if not there:
+            raise NotFound(f"no process here has a consumer {name!r}; see `vantage consumers list`")
+        for api in there:
+            api.post(f"/consumers/{name}/resume")
+    typer.echo(f"{name} goes on")
 
 
 def _replayed(
@@ -227,8 +263,9 @@ def _replayed(
 ) -> dict[str, Any]:
     """Call until there are no more, `rate` a second; what all answers say together."""
     by: dict[tuple[str, str, str], int] = {}
-    already = 0
+    already = cut = 0
     cursor: str | None = None
+    at = ""
     with Progress(console=Console(stderr=True), disable=total is None or not _seen()) as bar:
         task = bar.add_task("replay", total=total)
         while True:
@@ -239,10 +276,12 @@ def _replayed(
                 what = (one["topic"], one["group"], one["error"])
                 by[what] = by.get(what, 0) + one["count"]
             already += answer["already"]
+            at = at or answer["at"]
+            cut += answer["cut"]
             bar.advance(task, answer["replayed"])
             cursor = answer["next"]
             if cursor is None:
-                return {"by": by, "already": already}
+                return {"by": by, "already": already, "cut": cut, "at": at}
             if rate is not None:
                 time.sleep(max(0.0, answer["replayed"] / rate - (time.monotonic() - began)))
 
@@ -254,6 +293,9 @@ def _tell(what: str, counted: dict[str, Any]) -> None:
         typer.echo(f"0 {what}")
     if counted["already"]:
         typer.echo(f"{counted['already']} went back before")
+    if counted["cut"]:
+        told = "are too large to go back; `vantage replay --group` reads them where they came from"
+        typer.echo(f"{counted['cut']} {told}")
 
 
 def _places(api: Api, id: str) -> list[str]:

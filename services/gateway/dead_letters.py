@@ -22,6 +22,7 @@ from shared.bus.dead_letters import (
 from shared.bus.port import Partition, Record
 from shared.bus.reading import first_at, records
 from shared.errors import Conflict, Invalid, NotFound
+from shared.security.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -130,14 +131,16 @@ class DeadLetters:
         Raises:
             Transient: the log is away; the same call goes on where it was.
         """
+        now = self._clock.now()
         letters, on = await self._some(wanted, after, limit, values=not dry)
         distinct = {place_of(letter.told): letter for letter in letters}
         done = await self._done(letters)
-        mine = {
+        waiting = {
             name: one
             for name, one in distinct.items()
             if name not in done or done[name].done_at is None
         }
+        mine = {name: one for name, one in waiting.items() if not one.told.cut}
         sent: dict[str, Letter] = {}
         if not dry:
             sent = await self._sent(mine, done)
@@ -145,12 +148,14 @@ class DeadLetters:
         return {
             "matched": len(letters),
             "replayed": 0 if dry else len(sent),
-            "already": len(distinct) - len(mine),
+            "already": len(distinct) - len(waiting),
+            "cut": len(waiting) - len(mine),
             "copies": len(letters) - len(distinct),
             "by": [
                 {"topic": topic, "group": group, "error": error, "count": count}
                 for (topic, group, error), count in sorted(_counted(counted.values()).items())
             ],
+            "at": rfc3339(now),
             "next": on,
         }
 
@@ -268,10 +273,11 @@ def _shown(letter: Letter, replay: Replay | None) -> dict[str, Any]:
         },
         "group": told.group,
         "error": told.error,
-        "reason": told.reason,
+        "reason": scrub(told.reason),
         "attempts": told.attempt,
         "first_seen": rfc3339(told.first_seen),
         "parked_at": rfc3339(told.parked_at),
+        "cut": told.cut,
         "replayed_at": None if replayed_at is None else rfc3339(replayed_at),
     }
 
@@ -279,13 +285,13 @@ def _shown(letter: Letter, replay: Replay | None) -> dict[str, Any]:
 def _whole(letter: Letter, replay: Replay | None) -> dict[str, Any]:
     record = letter.record
     headers = {name: value.decode(errors="replace") for name, value in record.headers}
-    value = record.value or b""
+    value, trace = record.value or b"", headers.get(f"{PREFIX}traceback")
     return {
         **_shown(letter, replay),
         "headers": {n: text for n, text in headers.items() if not n.startswith(PREFIX)},
         "bytes": len(value),
         "value": None if record.value is None else _readable(value[:SHOWN]),
-        "traceback": headers.get(f"{PREFIX}traceback"),
+        "traceback": None if trace is None else scrub(trace),
     }
 
 

@@ -136,7 +136,7 @@ class Cameras:
             if not await store.remove(tx, id, now=self._clock.now()):
                 raise _no_camera(id)
             entry = self._audit.entry("camera.removed", f"camera:{id}")
-            await tx.add([self._publisher.tombstone(CAMERAS, id), entry])
+            await tx.add([entry, self._publisher.tombstone(CAMERAS, id)])
 
     async def site(self) -> Site:
         """The site."""

@@ -1,7 +1,7 @@
 """Dead letters: what is written about a record that no handler can digest, and when to stop writing them.
 
 A dead letter is the record itself, value, key and headers untouched (so the event keeps its id), with headers that
-say where it came from and why. Ephemeral records have none: a picture must not outlive its topic. It is acknowledged before the source is committed: a crash between the two writes
+say where it came from and why. Of one over a megabyte the value stays behind, at its origin. Ephemeral records have none: a picture must not outlive its topic. It is acknowledged before the source is committed: a crash between the two writes
 it twice, with the same origin.
 """
 
@@ -17,6 +17,9 @@ from shared.errors import Poison
 
 RETENTION_HOURS = 24 * 30
 LONGEST = 4_000  # characters of a reason or traceback
+LARGEST = (
+    1_000_000  # bytes of a value; with what is written about it a larger one is too large for Kafka
+)
 PREFIX = "dead_"
 RETURNED_TO = "replay_group"
 RETURNED_FROM = "replay_of"
@@ -61,6 +64,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     first_seen: int
     parked_at: int
+    cut: bool = False  # its value was too large and lies at the origin alone
 
 
 def letter(record: Record, failure: Failure) -> Message:
@@ -79,10 +83,13 @@ def letter(record: Record, failure: Failure) -> Message:
     }
     if not isinstance(error, Poison | ValueError):
         about["traceback"] = "".join(traceback.format_exception(error))[-LONGEST:]
+    cut = len(record.value or b"") > LARGEST
+    if cut:
+        about["cut"] = len(record.value or b"")
     return Message(
         topic=f"{record.partition.topic}.dead",
         key=record.key,
-        value=record.value,
+        value=None if cut else record.value,
         headers=(*record.headers, *((PREFIX + name, str(v).encode()) for name, v in about.items())),
         picture=record.picture,
     )
@@ -105,6 +112,7 @@ def origin(record: Record) -> Origin:
             attempt=int(about["attempt"]),
             first_seen=int(about["firstseen"]),
             parked_at=int(about["parkedat"]),
+            cut="cut" in about,
         )
     except KeyError as error:
         raise ValueError(f"no dead letter: header {PREFIX}{error.args[0]} is missing") from error
@@ -114,9 +122,11 @@ def returned(record: Record) -> Message:
     """A dead letter as it goes back to where it came from: the record with its id, for its group alone.
 
     Raises:
-        ValueError: the record is no dead letter.
+        ValueError: the record is no dead letter, or its value was cut off.
     """
     told = origin(record)
+    if told.cut:
+        raise ValueError(f"the value of {place_of(told)} is too large for a dead letter")
     own = tuple(pair for pair in record.headers if not pair[0].startswith((PREFIX, "replay_")))
     return Message(
         topic=told.partition.topic,

@@ -59,8 +59,7 @@ class Engine:
         self._log = log
         self._sub = subscription
         self._service = service
-        # One subscription is one member: two of the same group never fence each other.
-        self._member = "-".join([member, *sorted(topic.name for topic in subscription.topics)])
+        self._member = subscription.member(member)
         self._dead_letters = publisher_log
         self._clock = clock
         self._settings = dataclasses.replace(settings or BusSettings(), **subscription.options)

@@ -237,6 +237,10 @@ class Subscription:
         default_factory=dict
     )  # overrides of engine settings, by name
 
+    def member(self, process: str) -> str:
+        """The member's name of a process: two subscriptions of one group never fence each other."""
+        return "-".join([process, *sorted(topic.name for topic in self.topics)])
+
 
 class Publisher(Protocol):
     """Says events. Bound to one service: refuses what that service does not declare."""

@@ -49,6 +49,20 @@ async def records(
         await reader.close()
 
 
+async def spans(log: Log, topics: Sequence[Topic]) -> dict[Partition, tuple[int, int]]:
+    """The oldest offset kept of each partition and the one after its newest record.
+
+    Raises:
+        shared.errors.Transient: the log is away.
+    """
+    reader = await _opened(log, topics)
+    try:
+        starts, ends = await reader.positions(), await reader.ends()
+        return {partition: (starts[partition], end) for partition, end in ends.items()}
+    finally:
+        await reader.close()
+
+
 async def first_at(log: Log, topic: Topic, at: int) -> dict[Partition, int]:
     """In each partition the offset of the first record that was appended at `at` (microseconds) or later.
 

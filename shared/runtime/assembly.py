@@ -67,7 +67,8 @@ class Runtime:
         self.checks = Checks(self.name, clock, self.metrics)
         self.checks.dependencies["disk"] = Disk(settings.data_dir).check
         self._supervisor = Supervisor(clock, self.metrics.task_restarts)
-        self._consumers: dict[str, Consumer] = {}
+        self.consumers: dict[str, Consumer] = {}
+        self.views: dict[str, ServicePlatform] = {}  # by consumer: whose it is
         self._relays: dict[str, Relay] = {}
         self._running: dict[str, Running] = {}
         self._drained = False
@@ -76,7 +77,7 @@ class Runtime:
             self.metrics,
             self.checks,
             folder=settings.data_dir,
-            consumers=self._consumers,
+            consumers=self.consumers,
             relays=self._relays,
         )
         self.metrics.build.labels(self.checks.version).set(1)
@@ -118,7 +119,7 @@ class Runtime:
         self._drained = True
         drains = {name: one.drain() for name, one in self._running.items() if one.drain}
         await self._each("service", drains, STEP_S)
-        consumers = {name: one.drain(DRAIN_S) for name, one in self._consumers.items()}
+        consumers = {name: one.drain(DRAIN_S) for name, one in self.consumers.items()}
         await self._each("consumer", consumers, DRAIN_S + 1)
         await self._supervisor.stop(patience=STEP_S)
         flushes = {name: relay.flush() for name, relay in self._relays.items()}
@@ -134,7 +135,7 @@ class Runtime:
         if not self.ready:
             return {"runtime": "starting" if not self._drained else "draining"}
         behind = {
-            name: "reading its table" for name, one in self._consumers.items() if not one.caught_up
+            name: "reading its table" for name, one in self.consumers.items() if not one.caught_up
         }
         return {**behind, **await self.checks.faults()}
 
@@ -189,8 +190,9 @@ class Runtime:
             )
 
         name = f"{service.name}.{subscription.group}.{number}"
-        consumer = Consumer(name, subscription.group, make)
-        self._consumers[name] = consumer
+        consumer = Consumer(name, subscription, make, view.clock)
+        self.consumers[name] = consumer
+        self.views[name] = view
         self.checks.services[service.name][f"consumer.{subscription.group}.{number}"] = (
             consumer.check
         )
@@ -199,12 +201,12 @@ class Runtime:
         """Start the work only when every service has started: nobody hears half a house."""
         for name, relay in self._relays.items():
             self._supervisor.start(name, relay.run)
-        for name, consumer in self._consumers.items():
+        for name, consumer in self.consumers.items():
             self._supervisor.start(name, consumer.run)
         for service, running in self._running.items():
             for name, job in running.jobs.items():
                 self._supervisor.start(f"{service}.{name}", job)
-        self._supervisor.start("watchdog", lambda: watch(self._consumers, self._supervisor))
+        self._supervisor.start("watchdog", lambda: watch(self.consumers, self._supervisor))
         self._supervisor.start("gauges", self._gauges.keep)
         self.checks.dependencies["supervisor"] = self._supervisor.check
 

@@ -51,6 +51,7 @@ class Gauges:
         metrics.bus_queue.ask(self._queues)
         metrics.bus_lag.ask(self._lags)
         metrics.bus_stuck.ask(self._stuck)
+        metrics.bus_stopped.ask(self._stopped)
 
     async def keep(self) -> None:
         """Keep the gauges of health and outboxes fresh, until cancelled. A check that fails is a finding, no error."""
@@ -83,7 +84,7 @@ class Gauges:
         depths = Counter[tuple[str, ...]]()
         for consumer in list(self._consumers.values()):
             for lane in consumer.lanes:
-                depths[consumer.group, lane.partition.topic] += len(lane.queue)
+                depths[consumer.subscription.group, lane.partition.topic] += len(lane.queue)
         return depths.items()
 
     def _lags(self) -> Samples:
@@ -91,11 +92,14 @@ class Gauges:
         for consumer in list(self._consumers.values()):
             for lane in consumer.lanes:
                 topic, number = lane.partition.topic, str(lane.partition.number)
-                lags[consumer.group, topic, number] += lane.lag
+                lags[consumer.subscription.group, topic, number] += lane.lag
         return lags.items()
 
     def _stuck(self) -> Samples:
         return [((name,), float(one.stuck)) for name, one in list(self._consumers.items())]
+
+    def _stopped(self) -> Samples:
+        return [((name,), float(one.stopped)) for name, one in list(self._consumers.items())]
 
 
 def _cpu() -> Samples:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared import telemetry
 from shared.errors import VantageError
+from shared.runtime.hands import Hands, consumer_routes
 from shared.runtime.routes import walk
 from shared.security.doors import PUBLIC, SignedIn, require
 from shared.security.principal import Principal
@@ -28,13 +29,24 @@ class LogLevel(BaseModel):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
-OWN = frozenset({"/health", "/ready", "/ways", "/log-level"})
+OWN = frozenset(
+    {
+        "/health",
+        "/ready",
+        "/ways",
+        "/log-level",
+        "/consumers",
+        "/consumers/{name}/resume",
+        "/consumers/{name}/rewind",
+    }
+)
 """What each process answers for itself; a gateway passes none of it on."""
 
 
 def process_routes(runtime: "Runtime") -> APIRouter:
     """Routes of the process itself."""
     router = APIRouter(tags=["process"])
+    router.include_router(consumer_routes(Hands(runtime.consumers, runtime.views)))
 
     @router.get("/health", dependencies=PUBLIC)
     async def health(request: Request) -> JSONResponse:

@@ -80,18 +80,18 @@ class Crew:
 
     def _add(self, name: str, kind: Kind) -> None:
         seen = self.seen[name] = Seen()
+        subscription = Subscription(
+            topics=(self._topic,),
+            handler=seen,
+            group=f"{name}-{self._topic.name}",
+            kind=kind,
+            options={"stuck": 20.0},
+        )
 
         def make() -> Engine:
-            subscription = Subscription(
-                topics=(self._topic,),
-                handler=seen,
-                group=f"{name}-{self._topic.name}",
-                kind=kind,
-                options={"stuck": 20.0},
-            )
             return make_engine(self._log, subscription, member=name)
 
-        self._consumers[name] = Consumer(name, f"{name}-{self._topic.name}", make)
+        self._consumers[name] = Consumer(name, subscription, make, SystemClock())
 
 
 @asynccontextmanager

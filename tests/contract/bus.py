@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from schemas.cloudevents import attributes
 from schemas.event import Envelope, Topic
 from schemas.events.camera_status_changed import CameraStatusChanged
+from shared.bus import reading
 from shared.bus.dead_letters import Origin, dead_topic, origin
 from shared.bus.engine import Engine
 from shared.bus.port import (
@@ -196,19 +197,8 @@ async def joined(
 
 async def everything(log: Log, topic: Topic) -> list[Record]:
     """All records of a topic, partition by partition."""
-    reader = await log.reader([topic], kind="table", group="", member="all", listener=Quiet())
-    try:
-        records: list[Record] = []
-        ends = await reader.ends()
-        behind = set(ends)
-        while behind:
-            for found in (await reader.fetch(max_records=1_000, timeout=0.2)).values():
-                records.extend(found)
-            positions = await reader.positions()
-            behind = {partition for partition in ends if positions[partition] < ends[partition]}
-        return sorted(records, key=lambda record: (record.partition, record.offset))
-    finally:
-        await reader.close()
+    found = [record async for batch in reading.records(log, [topic]) for record in batch]
+    return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
 async def dead_letters(log: Log, topic: Topic) -> list[Origin]:

@@ -72,7 +72,7 @@ class Producer:
         values = await _values(placed)
         try:
             for (message, number), value in zip(placed, values, strict=True):
-                key = None if message.key is None else message.key.encode()
+                key = _key(message, value)
                 headers = list(message.headers)
                 async with self._doors[message.topic, number]:
                     future = await producer.send(message.topic, value, key, number, headers=headers)
@@ -151,6 +151,13 @@ async def _start(producer: AIOKafkaProducer) -> AIOKafkaProducer:
         await _end(producer)
         raise
     return producer
+
+
+def _key(message: Message, value: bytes | None) -> bytes | None:
+    """A record with neither key nor value is none of ours, but its dead letter must be written: aiokafka wants one."""
+    if message.key is not None:
+        return message.key.encode()
+    return b"" if value is None else None
 
 
 def _broken(producer: AIOKafkaProducer, sent: Sequence[asyncio.Future[RecordMetadata]]) -> bool:

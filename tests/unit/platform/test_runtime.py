@@ -31,6 +31,10 @@ def said(platform: ServicePlatform) -> Any:
     return platform.publisher.mint(STATUS)
 
 
+async def nothing(_batch: Batch) -> None:
+    """Take it in."""
+
+
 async def settled(condition: asyncio.Event) -> None:
     await asyncio.wait_for(condition.wait(), 10)
 
@@ -348,7 +352,8 @@ async def test_a_consumer_without_progress_is_started_again(
     stuck = Health(status="unhealthy", reason="no progress", details={"stuck": ["t/0"]})
     engines = [Engine(stuck), Engine(Health(status="healthy"))]
     waiting = iter(engines)
-    consumer = Consumer("toy", "toy", lambda: next(waiting))  # type: ignore[arg-type,return-value]  # as much as it needs
+    subscription = Subscription(topics=(topics.CAMERA_STATUS,), handler=nothing, group="toy")
+    consumer = Consumer("toy", subscription, lambda: next(waiting), SystemClock())  # type: ignore[arg-type,return-value]  # as much as it needs
     supervisor = Supervisor(SystemClock(), Metrics().task_restarts)
     supervisor.start("toy", consumer.run)
     supervisor.start("watchdog", lambda: watch({"toy": consumer}, supervisor))

@@ -183,7 +183,7 @@ async def test_bad_fields_are_refused_at_changing(rig: Rig) -> None:
         if answer.status_code != 422 and fields != {"name": None}:
             passed.append((str(fields)[:80], answer.status_code, answer.text[:200]))
     assert passed == []
-    assert len(await rig.said()) == 1
+    assert len(await rig.documents()) == 1
 
 
 BAD_JSON = [

@@ -4,51 +4,77 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from schemas.cloudevents import decode
 from schemas.event import Envelope
 from schemas.events.incident_changes import IncidentOpened
+from schemas.events.tracks_observed import TracksObserved
 from schemas.topics import DETECTIONS
 from services.orchestrator.service import remember
 from services.orchestrator.stage import CameraStage
-from shared.bus import sqlite as log_files
-from shared.bus.port import Partition
+from shared.bus.kafka import open_kafka
+from shared.bus.port import Offsets, Partition, Reader
+from shared.bus.sqlite import open_sqlite
 from shared.clock import SystemClock
-from shared.db import sqlite as db_files
+from tests.engines import databases
+
+
+class Derived(NamedTuple):
+    """What follows from `detections` alone, in the order of the log."""
+
+    incidents: list[IncidentOpened]
+    tracks: set[str]
 
 
 def derive(folder: Path) -> list[IncidentOpened]:
-    """The incidents that follow from the log in a data folder whose server has ended, in the order of the log."""
-    return asyncio.run(_derive(folder))
+    """The incidents that follow from the log in a data folder whose server has ended."""
+    return derived(
+        log=f"sqlite:///{folder / 'log'}", db=f"sqlite+aiosqlite:///{folder / 'db'}"
+    ).incidents
 
 
-async def _derive(folder: Path) -> list[IncidentOpened]:
-    clock = SystemClock()
-    url = f"sqlite+aiosqlite:///{folder / 'db'}"
-    async with db_files.open_sqlite(
-        url,
+def derived(*, log: str, db: str) -> Derived:
+    """The same from the log and the orchestrator's database at these URLs."""
+    return asyncio.run(_derived(log, db))
+
+
+async def _derived(log: str, db: str) -> Derived:
+    async with databases.open_database(
+        db,
         service="orchestrator",
-        clock=clock,
+        clock=SystemClock(),
         migrations="services.orchestrator.migrations",
     ) as database:
         knowledge = await remember(database)
-    found: list[IncidentOpened] = []
-    for events in (await detections(folder / "log")).values():
+    found = Derived([], set())
+    for events in (await detections(log)).values():
         stage = CameraStage(knowledge)
         for event in events:
-            said = stage.handle(event, now=0).incidents
-            found += [one.event for one in said if isinstance(one.event, IncidentOpened)]
+            effects = stage.handle(event, now=0)
+            for one in (*effects.incidents, *effects.fast):
+                if isinstance(one.event, IncidentOpened):
+                    found.incidents.append(one.event)
+                elif isinstance(one.event, TracksObserved):
+                    found.tracks.update(path.track for path in one.event.paths if path.points)
     return found
 
 
-async def detections(folder: Path) -> Mapping[Partition, Sequence[Envelope]]:
+async def detections(url: str) -> Mapping[Partition, Sequence[Envelope]]:
     """Everything on `detections`, by partition, in order."""
     found: dict[Partition, list[Envelope]] = defaultdict(list)
-    async with log_files.open_sqlite(folder) as log:
+    opens = (
+        open_kafka(url)
+        if url.startswith("kafka")
+        else open_sqlite(Path(url.removeprefix("sqlite:///")))
+    )
+    async with opens as log:
         reader = await log.reader(
             [DETECTIONS], kind="table", group="offline", member="test", listener=_Nobody()
         )
-        while records := await reader.fetch(max_records=1000, timeout=0.5):
+        ends = await reader.ends()
+        while await _behind(reader, ends):
+            records = await reader.fetch(max_records=1000, timeout=0.5)
             for partition, batch in records.items():
                 for one in batch:
                     found[partition].append(
@@ -63,6 +89,11 @@ async def detections(folder: Path) -> Mapping[Partition, Sequence[Envelope]]:
                     )
         await reader.close()
     return found
+
+
+async def _behind(reader: Reader, ends: Offsets) -> bool:
+    reached = await reader.positions()
+    return any(reached.get(place, 0) < end for place, end in ends.items())
 
 
 class _Nobody:

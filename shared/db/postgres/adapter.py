@@ -156,7 +156,7 @@ def _alive(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: obj
     if time.monotonic() - record.info.get("used_at", time.monotonic()) < PING_AFTER_S:
         return
     try:
-        connection.run_async(lambda driver: driver.execute("", timeout=PING_S))
+        connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PING_S))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         driver.terminate()
         raise DisconnectionError(str(error)) from error

@@ -17,6 +17,7 @@ from shared.bus.kafka import open_kafka
 from shared.bus.port import Offsets, Partition, Reader
 from shared.bus.sqlite import open_sqlite
 from shared.clock import SystemClock
+from shared.rules.values import CoverageGap
 from tests.engines import databases
 
 
@@ -25,6 +26,7 @@ class Derived(NamedTuple):
 
     incidents: list[IncidentOpened]
     tracks: set[str]
+    gaps: list[CoverageGap]
 
 
 def derive(folder: Path) -> list[IncidentOpened]:
@@ -39,6 +41,11 @@ def derived(*, log: str, db: str) -> Derived:
     return asyncio.run(_derived(log, db))
 
 
+def read(log: str) -> list[Sequence[Envelope]]:
+    """Everything on `detections`, partition by partition, in order."""
+    return list(asyncio.run(detections(log)).values())
+
+
 async def _derived(log: str, db: str) -> Derived:
     async with databases.open_database(
         db,
@@ -47,11 +54,12 @@ async def _derived(log: str, db: str) -> Derived:
         migrations="services.orchestrator.migrations",
     ) as database:
         knowledge = await remember(database)
-    found = Derived([], set())
+    found = Derived([], set(), [])
     for events in (await detections(log)).values():
         stage = CameraStage(knowledge)
         for event in events:
             effects = stage.handle(event, now=0)
+            found.gaps.extend(effects.gaps)
             for one in (*effects.incidents, *effects.fast):
                 if isinstance(one.event, IncidentOpened):
                     found.incidents.append(one.event)

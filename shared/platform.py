@@ -170,6 +170,7 @@ async def open_platform(
     """
     private_folder(settings.data_dir)
     folder = settings.data_dir / "keys"
+    _check_master_key(settings, folder)
     keys = SigningKeys.open(folder) if settings.client_id is None else None
     async with AsyncExitStack() as stack:
         cache, blobs = open_cache(settings, clock), open_blobs(settings)
@@ -177,6 +178,8 @@ async def open_platform(
         revocations = Revocations(cache, clock)
         key_set = LocalKeySet(keys, clock) if keys else RemoteKeySet(peers.key_document, clock)
         peers.issuer = Issuer(keys, clock) if keys else None
+        if keys is None:
+            await peers.introduce()
         stack.push_async_callback(peers.close)
         yield Platform(
             settings=settings,
@@ -298,6 +301,17 @@ def _folder(url: str, default: Path) -> Path:
     """The folder of `scheme:///relative` or `scheme:////absolute`, as database URLs have it."""
     named = url.partition("://")[2].removeprefix("/")
     return Path(named) if named else default
+
+
+def _check_master_key(settings: PlatformSettings, folder: Path) -> None:
+    """A process beside the installation's own data folder must not seal under a key that nobody else has."""
+    if settings.client_id is None or settings.master_key is not None:
+        return
+    if not (folder / "master.key").exists():
+        raise Setup(
+            "VANTAGE_CLIENT_ID is set and VANTAGE_MASTER_KEY is not: this process could open none of the secrets of "
+            "the others. Give it the lines of keys/master.key in the gateway's data folder, separated by commas"
+        )
 
 
 def _secret(settings: PlatformSettings) -> str | None:

@@ -83,7 +83,7 @@ class Child:
             listening.cancel()
         why = f"{self.name} ended with status {process.returncode}: {self._last}"
         if process.returncode == SETUP and not self.refused.done():
-            self.refused.set_result(why)
+            self.refused.set_result(f"{self.name}: {self._last.removeprefix('Error: ')}")
         raise Ended(why)
 
     async def _start(self) -> Process:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -150,11 +150,10 @@ class House:
         """
         for child in children:
             supervisor.start(child.name, child.run)
-        waits = [asyncio.create_task(child.ready.wait()) for child in children]
-        ready = asyncio.gather(*waits)
+        ready = asyncio.create_task(_all_ready(children))
         refused = [child.refused for child in children]
         first: list[asyncio.Future[Any]] = [ready, stopped, *refused]
-        async with AsyncExitStack() as stack:
+        with ExitStack() as stack:
             stack.callback(ready.cancel)
             done, _ = await asyncio.wait(
                 first, timeout=STARTS_S, return_when=asyncio.FIRST_COMPLETED
@@ -177,7 +176,8 @@ class House:
             raise Setup("; ".join(missing))
         children = []
         for engine in needed:
-            place, runs = open_place(self.settings.data_dir / "engines" / engine.name)
+            folder = self.settings.data_dir / "engines" / engine.name
+            place, runs = await asyncio.to_thread(open_place, folder)
             if not runs:
                 await asyncio.to_thread(engine.prepare, place)
                 children.append(self._engine(engine, place))
@@ -252,6 +252,11 @@ class House:
     @property
     def _door(self) -> Member:
         return next(one for one in self.members if one.service == "gateway")
+
+
+async def _all_ready(children: Sequence[Child]) -> None:
+    for child in children:
+        await child.ready.wait()
 
 
 def _nobody(_line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import msgspec
 import psutil
 
 from shared.security.keys import private_folder, read_private, write_private
+
+DYING_S = 6.0  # PostgreSQL gives its backends five seconds
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -47,8 +50,8 @@ class Place:
         write_private(self.folder / "life.json", msgspec.json.encode(life))
 
 
-def open_place(folder: Path) -> tuple[Place, bool]:
-    """The place of an engine, and whether it runs there already.
+def open_place(folder: Path, *, dying_s: float = DYING_S) -> tuple[Place, bool]:
+    """The place of an engine, and whether it runs there already. Blocks while an engine is ending there.
 
     It keeps its port from run to run while nobody else has taken it.
     """
@@ -56,8 +59,11 @@ def open_place(folder: Path) -> tuple[Place, bool]:
     life = _life(folder)
     if life is None:
         return Place(folder, free_port()), False
-    if _runs(life):
-        return Place(folder, life.port), True
+    until = time.monotonic() + dying_s
+    while _runs(life):  # its house was killed, and it ends with it; or somebody keeps it running
+        if time.monotonic() >= until:
+            return Place(folder, life.port), True
+        time.sleep(0.1)
     return Place(folder, life.port if _free(life.port) else free_port()), False
 
 
@@ -93,6 +99,8 @@ def _life(folder: Path) -> Life | None:
 
 def _runs(life: Life) -> bool:
     try:
-        return abs(psutil.Process(life.pid).create_time() - life.born) < 1.0
+        process = psutil.Process(life.pid)
+        same = abs(process.create_time() - life.born) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

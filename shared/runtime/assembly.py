@@ -75,6 +75,8 @@ class Runtime:
             platform = await stack.enter_async_context(
                 open_platform(self.settings, self.metrics, self._clock, peers)
             )
+            if platform.keys is None:
+                self.checks.dependencies["gateway"] = peers.check
             app.state.guard = platform.guard
             app.state.runtime = self
             app.state.notices = platform.notices

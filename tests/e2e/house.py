@@ -64,7 +64,7 @@ class House(Server):
 
     def place(self, engine: str) -> Place:
         """The folder and port of an engine."""
-        place, _ = open_place(self.folder / "engines" / engine)
+        place, _ = open_place(self.folder / "engines" / engine, dying_s=0)
         return place
 
     def engine_url(self, name: str) -> str:

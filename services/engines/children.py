@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import VantageError
@@ -71,22 +72,25 @@ class Child:
         Raises:
             Ended: it has ended by itself.
         """
-        process = await self._start()
-        self._born(process.pid)
-        listening = asyncio.create_task(self._listen(process))
-        try:
-            await process.wait()
-        finally:
-            self.ready.clear()
-            await self._end(process)
-            await asyncio.wait([listening], timeout=LISTEN_S)  # a grandchild may hold the pipes
-            listening.cancel()
+        async with _pipe() as (out, said), _pipe() as (err, logged):
+            process = await self._start(out, err)
+            self._born(process.pid)
+            pumps = [self._pump(said, self._order.tell), self._pump(logged, None)]
+            listening = [asyncio.create_task(pump) for pump in pumps]
+            try:
+                await process.wait()
+            finally:
+                self.ready.clear()
+                await self._end(process)
+                await asyncio.wait(listening, timeout=LISTEN_S)  # a grandchild may hold the pipes
+                for pump in listening:
+                    pump.cancel()
         why = f"{self.name} ended with status {process.returncode}: {self._last}"
         if process.returncode == SETUP and not self.refused.done():
             self.refused.set_result(f"{self.name}: {self._last.removeprefix('Error: ')}")
         raise Ended(why)
 
-    async def _start(self) -> Process:
+    async def _start(self, out: int, err: int) -> Process:
         parent, dies_by = os.getpid(), self._order.dies_by
 
         def bound() -> None:
@@ -96,24 +100,21 @@ class Child:
             if os.getppid() != parent:  # it died in between
                 os._exit(1)
 
-        return await asyncio.create_subprocess_exec(
-            *self._order.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(self._order.environment),
-            start_new_session=True,  # a Ctrl-C in the terminal is for us; we end our children in order
-            preexec_fn=bound,
-        )
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._order.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=dict(self._order.environment),
+                start_new_session=True,  # a Ctrl-C in the terminal is for us; we end our children in order
+                preexec_fn=bound,
+            )
+        finally:
+            for end in (out, err):
+                os.close(end)
 
-    async def _listen(self, process: Process) -> None:
-        await asyncio.gather(
-            self._pump(process.stdout, self._order.tell), self._pump(process.stderr, None)
-        )
-
-    async def _pump(
-        self, stream: asyncio.StreamReader | None, tell: Callable[[str], None] | None
-    ) -> None:
+    async def _pump(self, stream: asyncio.StreamReader, tell: Callable[[str], None] | None) -> None:
         async for line in lines(stream):
             text = line.decode(errors="replace")
             if tell is not None:
@@ -157,10 +158,24 @@ class LogFile:
             self._size += file.write(line + b"\n")
 
 
-async def lines(stream: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
+@asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
+    """A pipe's end for a child, closed by whoever hands it over, and what we read from the other."""
+    ours, theirs = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb")
+    )
+    try:
+        yield theirs, reader
+    finally:
+        transport.close()
+
+
+async def lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The lines of a stream, however long; one beyond a megabyte comes in parts."""
     rest = b""
-    while stream is not None and (read := await stream.read(65_536)):
+    while read := await stream.read(65_536):
         *whole, rest = (rest + read).split(b"\n")
         for line in whole:
             yield line

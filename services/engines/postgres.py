@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 USER = DATABASE = "vantage"
 SYSTEM_USER = "postgres"
+DEBIAN = Path("/usr/lib/postgresql")
 CONFIGURATION = """\
 listen_addresses = '127.0.0.1'
 port = {port}
@@ -127,7 +128,7 @@ def _folder() -> Path | None:
     """The programs of the newest version: Debian's place first, then PATH."""
     versions = [
         (int(path.parts[-2]), path)
-        for path in Path("/usr/lib/postgresql").glob("*/bin")
+        for path in DEBIAN.glob("*/bin")
         if re.fullmatch(r"\d+", path.parts[-2]) and (path / "initdb").exists()
     ]
     if versions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -62,6 +63,14 @@ class House(Server):
         """Wait until the house has started a killed process again."""
         eventually(lambda: self.member(name) not in (0, old))
 
+    def until_ready(self, name: str) -> None:
+        """Wait until a process takes calls."""
+        eventually(lambda: status_of(self.socket(name), "/ready") == 200)
+
+    def socket(self, name: str) -> Path:
+        """The owner's socket of a process."""
+        return self.folder / "run" / ("api.sock" if name == "gateway-main" else f"{name}.sock")
+
     def place(self, engine: str) -> Place:
         """The folder and port of an engine."""
         place, _ = open_place(self.folder / "engines" / engine, dying_s=0)
@@ -104,3 +113,20 @@ class House(Server):
             if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
                 lines.append(told)
         return lines
+
+
+def status_of(path: Path, target: str) -> int:
+    """The status of a GET over a Unix socket; 0 where nobody answers it."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(30)
+        try:
+            link.connect(str(path))
+            link.sendall(
+                f"GET {target} HTTP/1.1\r\nHost: house\r\nConnection: close\r\n\r\n".encode()
+            )
+            answer = b""
+            while read := link.recv(65_536):
+                answer += read
+        except OSError:
+            return 0
+    return int(answer.split(b" ", 2)[1]) if answer else 0

@@ -326,6 +326,24 @@ async def test_another_sender_leaves_claims_alone_until_they_run_out(
     assert (len(mine), len(theirs), len(late)) == (2, 0, 2)
 
 
+async def test_a_try_that_was_overtaken_changes_nothing(rig: Rig, receiver: Receiver) -> None:
+    await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    await rig.hear("a")
+    now, store = rig.clock.now(), rig.store
+    refused = {"state": "retrying", "next_at": now, "took_ms": 1, "now": now}
+    passed = {"state": "delivered", "next_at": None, "took_ms": 1, "now": now}
+    slow, quick = Answer(status=500, detail="slow"), Answer(status=204, detail="")
+    async with rig.database.transaction() as tx:
+        mine, *_ = await store.claim(tx, "one", now, now + 100, limit=1, skip=())
+        theirs, *_ = await store.claim(tx, "two", now + 100, now + 200, limit=1, skip=())
+        assert mine.id == theirs.id
+        assert await store.settle(tx, theirs, answer=quick, owner="two", **passed)
+        assert not await store.settle(tx, mine, answer=slow, owner="one", **refused)
+    (found,) = await store.history(before=None, limit=9, id=mine.id)
+    assert (found.state, found.attempt) == ("delivered", 1)
+    assert [one["status"] for one in await store.receipts(mine.id)] == [204]
+
+
 async def test_an_address_that_may_not_be_called_is_refused_at_saving(rig: Rig) -> None:
     async with open_channels(Egress(), 3.0) as kinds:
         guarded = Rig(rig.database, rig.clock, kinds)

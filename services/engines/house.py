@@ -20,7 +20,9 @@ from services.engines.postgres import Postgres
 from shared.clock import SystemClock
 from shared.errors import Setup, Unavailable
 from shared.metrics import Metrics
+from shared.platform import embedded
 from shared.runtime.lock import lock_folder
+from shared.runtime.server import bind
 from shared.settings import PREFIX
 from shared.supervisor import Supervisor
 
@@ -70,8 +72,15 @@ def keep(
             "--engines is for one machine and speaks no TLS; unset VANTAGE_TLS_CERT, "
             "or start the processes one by one (docs/services.md)"
         )
+    house = House(configuration, settings, members(services, replicas, settings))
+    if house.named("bus_url") and embedded(settings):
+        raise Setup(
+            f"VANTAGE_BUS_URL={settings.bus_url} is for one process alone; "
+            "unset it for a Kafka of this machine, or name yours: kafka://host:9092"
+        )
     with lock_folder(settings.data_dir, ["house"], alone=False):
-        asyncio.run(House(configuration, settings, members(services, replicas, settings)).run())
+        bind(settings.host, house.door.port, "--port or VANTAGE_PORT").close()
+        asyncio.run(house.run())
 
 
 def parse_replicas(text: str, services: Sequence[str]) -> dict[str, int]:
@@ -170,7 +179,7 @@ class House:
 
     async def _engines(self) -> list[Child]:
         """The engines that this house runs itself: those whose URL is not set, and which do not run already."""
-        needed = [engine for engine in ENGINES if not self._named(engine.setting)]
+        needed = [engine for engine in ENGINES if not self.named(engine.setting)]
         missing = [text for engine in needed if (text := engine.missing())]
         if missing:
             raise Setup("; ".join(missing))
@@ -208,7 +217,7 @@ class House:
             command=[*command, "--port", str(member.port), *host],
             environment=self._environment(member),
             ready=LISTENS,
-            tell=self._hear if member is self._door else _nobody,
+            tell=self._hear if member is self.door else _nobody,
         )
         return Child(order, self._log(member.name), lambda _pid: None)
 
@@ -216,7 +225,7 @@ class House:
         """What a process is told: where everything is, and who it is."""
         own = {f"{PREFIX}{name}" for name in OWN}
         given = {name: value for name, value in os.environ.items() if name not in own}
-        url = f"http://127.0.0.1:{self._door.port}"
+        url = f"http://127.0.0.1:{self.door.port}"
         values = {
             "data_dir": str(self.settings.data_dir),
             "host": "127.0.0.1",
@@ -241,7 +250,7 @@ class House:
         sys.stdout.write("".join(f"{line}\n" for line in self._notices))
         sys.stdout.flush()
 
-    def _named(self, setting: str) -> bool:
+    def named(self, setting: str) -> bool:
         """Whether the user names an engine of their own."""
         variable = f"{PREFIX}{setting}".upper()
         return variable in self.configuration.environ or setting in self.configuration.document
@@ -250,7 +259,8 @@ class House:
         return LogFile(self.settings.data_dir / "logs" / f"{name}.log")
 
     @property
-    def _door(self) -> Member:
+    def door(self) -> Member:
+        """The gateway that people use."""
         return next(one for one in self.members if one.service == "gateway")
 
 

@@ -102,9 +102,26 @@ def root(ctx: typer.Context) -> None:
 
 
 @app.command()
-def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
+def up(
+    port: Port = None,
+    host: Host = None,
+    data_dir: DataDir = None,
+    engines: Annotated[
+        bool,
+        typer.Option("--engines", help="Each in its own, on Kafka and PostgreSQL of this machine."),
+    ] = False,
+    replicas: Annotated[
+        str, typer.Option(help="With --engines: inference=2,orchestrator=2.", show_default=False)
+    ] = "",
+) -> None:
     """Run all services in this process."""
-    serve_here(list(SERVICES), {"port": port, "host": host, "data_dir": data_dir})
+    options: dict[str, object] = {"port": port, "host": host, "data_dir": data_dir}
+    if engines:
+        keep_house(options, replicas)
+        return
+    if replicas:
+        raise Setup("--replicas: one process has one of each; add --engines")
+    serve_here(list(SERVICES), options)
 
 
 @app.command()
@@ -237,7 +254,7 @@ def serve_here(
     with lock_folder(settings.data_dir, names, alone=alone, instance=instance):
         default = services[0].port if len(services) == 1 else HOUSE_PORT
         sockets = Sockets(settings, default, socket_name(names, instance))
-        settings = _listening(settings, sockets.listening)
+        settings = _listening(settings, sockets.listening, door="gateway" in names)
         if settings.log_files:
             telemetry.keep(
                 log_file(settings, names), instance=settings.instance, process=process_name(names)
@@ -248,6 +265,20 @@ def serve_here(
             asyncio.run(serve(app, settings, sockets, announce=announce or _announce))
         finally:
             sockets.close()
+
+
+def keep_house(options: Mapping[str, object], replicas: str) -> None:
+    """Run every service in a process of its own, on engines of this machine, until SIGTERM or SIGINT."""
+    from services.engines.house import keep, parse_replicas
+    from shared import telemetry
+    from shared.settings import Configuration
+
+    configuration = Configuration.read(options)
+    settings = configuration.platform()
+    wanted = parse_replicas(replicas, list(SERVICES))
+    _check(configuration, [load(name) for name in SERVICES])
+    telemetry.configure(level=settings.log_level, style=settings.log_format, instance="house")
+    keep(configuration, settings, list(SERVICES), wanted)
 
 
 def process_name(names: Sequence[str]) -> str:
@@ -280,14 +311,12 @@ def _check(configuration: Configuration, services: Sequence[Service]) -> None:
         configuration.check({name: load(name).settings for name in SERVICES})
 
 
-def _listening(settings: PlatformSettings, place: Listening) -> PlatformSettings:
-    return settings.model_copy(
-        update={
-            "port": place.port,
-            "metrics_port": place.metrics_port,
-            "public_url": place.url,
-        }
-    )
+def _listening(settings: PlatformSettings, place: Listening, *, door: bool) -> PlatformSettings:
+    """The settings with the ports as they came out; people reach the gateway, and no other process by its own URL."""
+    update: dict[str, object] = {"port": place.port, "metrics_port": place.metrics_port}
+    if door:
+        update["public_url"] = place.url
+    return settings.model_copy(update=update)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 import httpx
+import structlog
 
-from shared.errors import Unavailable
+from shared.errors import Setup, Unauthenticated, Unavailable
+from shared.service import Health
 from shared.telemetry import correlation_id, traceparent
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from shared.security.tokens import Issuer
     from shared.settings import PlatformSettings
 
+log = structlog.get_logger(component="peers")
+REFUSED = (400, 401, 403)
 _KEPT_S = 60.0  # a service token lives twice as long
 
 
@@ -58,6 +62,7 @@ class Peers:
 
         Raises:
             Unavailable: the gateway gives none now.
+            Unauthenticated: it knows us no more.
         """
         until, token = self._tokens.get(caller, (0.0, ""))
         if self._clock.monotonic() >= until:
@@ -91,6 +96,27 @@ class Peers:
                 f"{self._settings.gateway_url} now ({type(error).__name__}); try again"
             ) from None
 
+    async def introduce(self) -> None:
+        """Try our client id at the gateway. One that does not answer now may yet come: nothing waits for it.
+
+        Raises:
+            Setup: the gateway knows no such client, or the secret is another.
+        """
+        try:
+            await self._granted()
+        except Unauthenticated as error:
+            raise Setup(str(error)) from None
+        except Unavailable as error:
+            log.warning("gateway_silent", reason=str(error))
+
+    async def check(self) -> Health:
+        """Whether the gateway gives us tokens; for `/health`. What does not ask others goes on without."""
+        try:
+            await self.token("vantage")
+        except (Unavailable, Unauthenticated) as error:
+            return Health(status="degraded", reason=str(error))
+        return Health(status="healthy")
+
     async def close(self) -> None:
         """Close every client that is still open."""
         for client in tuple(self._clients):
@@ -112,18 +138,28 @@ class Peers:
             "client_id": settings.client_id or "",
             "client_secret": secret,
         }
-        answer = await self._ask_gateway("POST", "/oauth2/token", form)
+        try:
+            answer = await self._ask_gateway("POST", "/oauth2/token", form)
+        except httpx.HTTPStatusError:
+            raise Unauthenticated(
+                f"VANTAGE_CLIENT_ID={settings.client_id}: the gateway at {settings.gateway_url} refuses this client "
+                "or its VANTAGE_CLIENT_SECRET; make one there with `vantage client add`"
+            ) from None
         return str(answer["access_token"])
 
     async def _ask_gateway(self, method: str, path: str, form: dict[str, str]) -> dict[str, Any]:
+        """Ask; `httpx.HTTPStatusError` where the answer is that we may not."""
         url = self._settings.gateway_url
         try:
             async with httpx.AsyncClient(base_url=url, timeout=5.0, trust_env=False) as client:
                 answer = await client.request(method, path, data=form or None)
-                answer.raise_for_status()
+                if answer.status_code in REFUSED:
+                    answer.raise_for_status()
+                elif not answer.is_success:
+                    raise ValueError(answer.status_code)
                 document: dict[str, Any] = answer.json()
                 return document
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.TransportError, ValueError) as error:
             raise Unavailable(
                 f"the gateway at {url} does not answer ({type(error).__name__}); "
                 "is it running, and is VANTAGE_GATEWAY_URL right?"

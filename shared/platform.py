@@ -192,6 +192,7 @@ async def open_platform(
     """
     private_folder(settings.data_dir)
     folder = settings.data_dir / "keys"
+    _check_master_key(settings, folder)
     keys = SigningKeys.open(folder) if settings.client_id is None else None
     traces = traces or Traces()
     async with AsyncExitStack() as stack:
@@ -202,6 +203,8 @@ async def open_platform(
         revocations = Revocations(cache, peers.revoked)
         key_set = LocalKeySet(keys, clock) if keys else RemoteKeySet(peers.key_document, clock)
         peers.issuer = Issuer(keys, clock) if keys else None
+        if keys is None:
+            await peers.introduce()
         stack.push_async_callback(peers.close)
         yield Platform(
             settings=settings,
@@ -405,6 +408,17 @@ def _access(settings: PlatformSettings) -> Access:
         cert=settings.kafka_cert,
         key=settings.kafka_key,
     )
+
+
+def _check_master_key(settings: PlatformSettings, folder: Path) -> None:
+    """A process beside the installation's own data folder must not seal under a key that nobody else has."""
+    if settings.client_id is None or settings.master_key is not None:
+        return
+    if not (folder / "master.key").exists():
+        raise Setup(
+            "VANTAGE_CLIENT_ID is set and VANTAGE_MASTER_KEY is not: this process could open none of the secrets of "
+            "the others. Give it the lines of keys/master.key in the gateway's data folder, separated by commas"
+        )
 
 
 def _unknown(setting: str, url: str, known: str) -> Setup:

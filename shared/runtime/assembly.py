@@ -94,6 +94,8 @@ class Runtime:
             self.checks.dependencies["cache"] = platform.cache.check
             self.checks.dependencies["blobs"] = platform.blobs.check
             self.checks.dependencies["log"] = platform.log.check
+            if platform.keys is None:
+                self.checks.dependencies["gateway"] = peers.check
             app.state.guard = platform.guard
             app.state.runtime = self
             app.state.notices = platform.notices

@@ -1,34 +1,93 @@
 """What the same stage derives from the `detections` on a log when nothing runs: the replay that live must equal."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import NamedTuple
 
+from schemas.cloudevents import decode
+from schemas.event import Envelope
 from schemas.events.incident_changes import IncidentOpened
+from schemas.events.tracks_observed import TracksObserved
+from schemas.topics import DETECTIONS
 from services.analyze.recompute import Counts, Part, recomputed
 from services.orchestrator.service import remember
-from shared.bus import sqlite as log_files
+from shared.bus.kafka import open_kafka
+from shared.bus.port import Log, Partition
+from shared.bus.reading import records
+from shared.bus.sqlite import open_sqlite
 from shared.clock import SystemClock
-from shared.db import sqlite as db_files
+from shared.rules.values import CoverageGap
+from tests.engines import databases
+
+
+class Derived(NamedTuple):
+    """What follows from `detections` alone, in the order of the log."""
+
+    incidents: list[IncidentOpened]
+    tracks: set[str]
+    gaps: list[CoverageGap]
 
 
 def derive(folder: Path) -> list[IncidentOpened]:
-    """The incidents that follow from the log in a data folder whose server has ended, in the order of the log."""
-    return asyncio.run(_derive(folder))
+    """The incidents that follow from the log in a data folder whose server has ended."""
+    return derived(
+        log=f"sqlite:///{folder / 'log'}", db=f"sqlite+aiosqlite:///{folder / 'db'}"
+    ).incidents
 
 
-async def _derive(folder: Path) -> list[IncidentOpened]:
-    url = f"sqlite+aiosqlite:///{folder / 'db'}"
-    async with db_files.open_sqlite(
-        url,
+def derived(*, log: str, db: str) -> Derived:
+    """The same from the log and the orchestrator's database at these URLs."""
+    return asyncio.run(_derived(log, db))
+
+
+def read(log: str) -> list[Sequence[Envelope]]:
+    """Everything on `detections`, partition by partition, in order."""
+    return list(asyncio.run(detections(log)).values())
+
+
+async def _derived(url: str, db: str) -> Derived:
+    async with databases.open_database(
+        db,
         service="orchestrator",
         clock=SystemClock(),
         migrations="services.orchestrator.migrations",
     ) as database:
         knowledge = await remember(database)
-    async with log_files.open_sqlite(folder / "log") as log:
-        return [
-            one.event
-            async for effects in recomputed(log, knowledge, Part(), Counts())
-            for one in effects.incidents
-            if isinstance(one.event, IncidentOpened)
-        ]
+    found = Derived([], set(), [])
+    async with _opened(url) as log:
+        async for effects in recomputed(log, knowledge, Part(), Counts()):
+            found.gaps.extend(effects.gaps)
+            for one in (*effects.incidents, *effects.fast):
+                if isinstance(one.event, IncidentOpened):
+                    found.incidents.append(one.event)
+                elif isinstance(one.event, TracksObserved):
+                    found.tracks.update(path.track for path in one.event.paths if path.points)
+    return found
+
+
+async def detections(url: str) -> Mapping[Partition, Sequence[Envelope]]:
+    """Everything on `detections`, by partition, in order."""
+    found: dict[Partition, list[Envelope]] = defaultdict(list)
+    async with _opened(url) as log:
+        async for batch in records(log, [DETECTIONS]):
+            found[batch[0].partition] += [
+                decode(
+                    DETECTIONS.name,
+                    one.key or "",
+                    one.headers,
+                    one.value,
+                    partition=one.partition.number,
+                    offset=one.offset,
+                )
+                for one in batch
+            ]
+    return found
+
+
+def _opened(url: str) -> AbstractAsyncContextManager[Log]:
+    if url.startswith("kafka"):
+        return open_kafka(url)
+    return open_sqlite(Path(url.removeprefix("sqlite:///")))

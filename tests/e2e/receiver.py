@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -13,14 +14,22 @@ class Receiver:
     def __init__(self) -> None:
         self.ids: dict[str, set[str]] = defaultdict(set)
         self.bodies: list[dict[str, Any]] = []
+        self.sends: Counter[str] = Counter()  # by webhook-id, repetitions among them
+        self.held = (
+            threading.Event()
+        )  # one has come and waits for its answer, since it was asked for
+        self._hold = threading.Event()
+        self._answer = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 receiver.take(self.headers["webhook-id"], body)
-                self.send_response(204)
-                self.end_headers()
+                with suppress(ConnectionError):  # the sender was killed meanwhile
+                    self.send_response(204)
+                    self.end_headers()
+                    self.wfile.flush()
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
@@ -32,7 +41,20 @@ class Receiver:
     def take(self, identity: str, body: dict[str, Any]) -> None:
         """One message has come."""
         self.bodies.append(body)
+        self.sends[identity] += 1
         self.ids[body["data"]["alert"]].add(identity)
+        if self._hold.is_set():
+            self._hold.clear()
+            self.held.set()
+            self._answer.wait(60)
+
+    def hold(self) -> None:
+        """Let the next message wait for its answer; `held` is set when it has come."""
+        self._hold.set()
+
+    def answer(self) -> None:
+        """Answer what is held."""
+        self._answer.set()
 
     def __enter__(self) -> Self:
         self._thread.start()

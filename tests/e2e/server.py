@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -30,13 +32,14 @@ class Server:
             "VANTAGE_WEBHOOK_NETS": "127.0.0.0/8",
             **(environment or {}),
         }
+        self.options: tuple[str, ...] = ()  # more of the command line
         self._process: subprocess.Popen[bytes] | None = None
         self._from = 0  # where this life's log begins
 
     def start(self) -> None:
         """Start and wait until it is ready."""
         self._from = self.log.stat().st_size if self.log.exists() else 0
-        command = [sys.executable, "-m", "services.main", "up", "--port", "0"]
+        command = [sys.executable, "-m", "services.main", "up", "--port", "0", *self.options]
         self._process = spawn(
             [*command, "--data-dir", str(self.folder)], log=self.log, environment=self.environment
         )
@@ -50,7 +53,7 @@ class Server:
     def stop(self) -> int:
         """SIGTERM; answers the exit status."""
         assert self._process is not None
-        end(self._process, grace=20)
+        end(self._process, grace=40)
         return int(self._process.returncode)
 
     @property
@@ -96,6 +99,14 @@ class Server:
             cursor = page["next"]
             if cursor is None:
                 return items
+
+    def film_position(self, camera: str) -> int:
+        """The scene time of a camera that ingest has stored, in microseconds; -1 before the first."""
+        file = self.folder / "db" / "ingest.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            query = "SELECT position FROM streams WHERE camera = ?"
+            row = database.execute(query, (camera,)).fetchone()
+        return -1 if row is None else int(row[0])
 
     def _printed(self, pattern: str) -> str:
         found = re.search(pattern, self.text())

@@ -1,7 +1,5 @@
 """The simulated yard on a server of the tests: put up, watched, held against its ground truth."""
 
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -46,10 +44,7 @@ def state(server: Server) -> str:
 
 def position(server: Server) -> int:
     """The scene time that ingest has stored, in microseconds; -1 before the first."""
-    file = server.folder / "db" / "ingest.db"
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-        row = database.execute("SELECT position FROM streams WHERE camera = ?", (YARD,)).fetchone()
-    return -1 if row is None else int(row[0])
+    return server.film_position(YARD)
 
 
 def incidents(server: Server) -> list[dict[str, Any]]:

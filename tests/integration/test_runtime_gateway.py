@@ -82,6 +82,9 @@ def credentials(gateway: Server) -> dict[str, str]:
         "VANTAGE_GATEWAY_URL": gateway.url,
         "VANTAGE_CLIENT_ID": made["client_id"],
         "VANTAGE_CLIENT_SECRET": made["client_secret"],
+        "VANTAGE_MASTER_KEY": ",".join(
+            (gateway.folder / "keys" / "master.key").read_text().split()
+        ),
     }
 
 

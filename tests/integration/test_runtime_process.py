@@ -37,7 +37,7 @@ def once(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
         env={**os.environ, **environment(folder, **more)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 

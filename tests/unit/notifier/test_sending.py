@@ -19,7 +19,7 @@ from schemas.event import Envelope, Event
 from schemas.events.delivery_changed import DeliveryChanged
 from services.notifier.api import Desk, NewChannel
 from services.notifier.channels import ChannelKind, open_channels
-from services.notifier.domain import delivery_id
+from services.notifier.domain import Answer, delivery_id
 from services.notifier.handlers import AlertHandler, CameraNames, IncidentHandler
 from services.notifier.messages import Messages
 from services.notifier.sender import Sender
@@ -329,6 +329,33 @@ async def test_another_sender_leaves_claims_alone_until_they_run_out(
         theirs = await rig.store.claim(tx, "two", now, now + 100, limit=9, skip=())
         late = await rig.store.claim(tx, "two", now + 100, now + 200, limit=9, skip=())
     assert (len(mine), len(theirs), len(late)) == (2, 0, 2)
+
+
+async def test_a_try_that_was_overtaken_changes_nothing(rig: Rig, receiver: Receiver) -> None:
+    await rig.desk.create(NewChannel(name="hook", url=receiver.url))
+    await rig.hear("a")
+    now, store = rig.clock.now(), rig.store
+    slow, quick = Answer(status=500, detail="slow"), Answer(status=204, detail="")
+    async with rig.database.transaction() as tx:
+        mine, *_ = await store.claim(tx, "one", now, now + 100, limit=1, skip=())
+        theirs, *_ = await store.claim(tx, "two", now + 100, now + 200, limit=1, skip=())
+        assert mine.id == theirs.id
+        assert await store.settle(
+            tx,
+            theirs,
+            state="delivered",
+            next_at=None,
+            answer=quick,
+            took_ms=1,
+            now=now,
+            owner="two",
+        )
+        assert not await store.settle(
+            tx, mine, state="retrying", next_at=now, answer=slow, took_ms=1, now=now, owner="one"
+        )
+    (found,) = await store.history(before=None, limit=9, id=mine.id)
+    assert (found.state, found.attempt) == ("delivered", 1)
+    assert [one["status"] for one in await store.receipts(mine.id)] == [204]
 
 
 async def test_an_address_that_may_not_be_called_is_refused_at_saving(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 """The runtime joins services: it opens, migrates, consumes, watches, reports and drains."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from tests.unit.platform import toys
 STATUS = CameraStatusChanged(
     camera="door", epoch=1, state="connecting", reason="first try", changed_at=1
 )
+
+MASTER_KEY = base64.urlsafe_b64encode(bytes(32)).decode()
 
 
 def said(platform: ServicePlatform) -> Any:
@@ -223,11 +226,26 @@ async def test_a_service_elsewhere_is_reached_through_the_gateway_or_said_to_be_
 ) -> None:
     seen: list[ServicePlatform] = []
     app = toys.app_of(
-        tmp_path, toys.service(seen=seen), gateway_url="http://127.0.0.1:9", client_id="me"
+        tmp_path,
+        toys.service(seen=seen),
+        gateway_url="http://127.0.0.1:9",
+        client_id="me",
+        master_key=MASTER_KEY,
     )
     async with toys.lifespan(app), seen[0].client("elsewhere") as client:
         with pytest.raises(Unavailable, match="VANTAGE_GATEWAY_URL"):
             await client.get("/x")
+        report = await app.state.runtime.checks.report()
+        gateway = report["details"]["dependencies"]["gateway"]
+        assert (report["status"], gateway["status"]) == ("degraded", "degraded")
+        assert "VANTAGE_GATEWAY_URL" in gateway["reason"]
+
+
+async def test_a_process_beside_the_others_needs_their_master_key(tmp_path: Path) -> None:
+    app = toys.app_of(tmp_path, toys.service(), client_id="me")
+    with pytest.raises(Setup, match="VANTAGE_MASTER_KEY"):
+        async with toys.lifespan(app):
+            pass
 
 
 async def test_a_service_without_migrations_has_no_database(tmp_path: Path) -> None:

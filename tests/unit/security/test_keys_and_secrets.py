@@ -1,6 +1,8 @@
 """Keys and secrets at rest: owner-only files, and a sealed text opens only in its own place."""
 
 import base64
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,6 +109,19 @@ def test_a_signing_key_is_due_after_its_days(tmp_path: Path) -> None:
     day = 24 * 3600 * 1_000_000
     assert not keys.due(now=made + 89 * day, days=90)
     assert keys.due(now=made + 91 * day, days=90)
+
+
+def test_of_processes_that_find_a_key_due_one_rotates_and_all_sign_with_the_new_one(
+    tmp_path: Path,
+) -> None:
+    processes = [SigningKeys.open(tmp_path) for _ in range(3)]
+    old = processes[0].active()[0]
+    os.utime(tmp_path / "signing-000001.pem", (1, 1))  # a key is as old as its file
+    now = time.time_ns() // 1000
+    assert [keys.rotate_if_due(now=now, days=90) for keys in processes] == [True, False, False]
+    assert len({keys.active()[0] for keys in processes}) == 1
+    assert processes[0].active()[0] != old
+    assert all(keys.public(old) for keys in processes)
 
 
 def test_a_broken_signing_key_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What must be true of a house when its scene is over, whatever was killed on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.sim.scene import SECOND
+from shared.sim.truth import truth
+from tests.e2e import yard
+from tests.e2e.offline import Derived, derived
+from tests.e2e.server import eventually, ids
+
+if TYPE_CHECKING:
+    from shared.sim.scene import Scene
+    from tests.e2e.house import House
+    from tests.e2e.receiver import Receiver
+
+
+def kill_at(house: House, second: float, name: str) -> None:
+    """kill -9 when the film has come so far; answers once another process has taken its name."""
+    eventually(lambda: yard.position(house) >= second * SECOND, seconds=120, every=0.1)
+    house.until_back(name, house.kill_member(name))
+
+
+def finished(house: House, receiver: Receiver, scene: Scene) -> None:
+    """The film has ended and everything that should come has come; nothing else did."""
+    expected = truth(scene)
+    eventually(lambda: yard.state(house) == "ended", seconds=180)
+    eventually(lambda: len(house.every("/api/v1/alerts")) >= len(expected), seconds=120)
+    eventually(lambda: len(receiver.ids) >= len(expected), seconds=120)
+    eventually(lambda: not underway(house), seconds=120)
+    live = yard.incidents(house)
+    assert sorted(row["rule"] for row in live) == yard.told(expected)
+    assert not any(row["suppressed"] for row in live)
+
+
+def underway(house: House) -> bool:
+    states = {row["state"] for row in house.every("/api/v1/deliveries")}
+    return bool(states & {"pending", "retrying"})
+
+
+def once_each(house: House, receiver: Receiver, *, most_again: int) -> None:
+    """Each alert has one distinct delivery a channel; so many sends at most were made again, under the same id."""
+    alerts = {row["alert"] for row in house.every("/api/v1/alerts")}
+    assert set(receiver.ids) == alerts
+    assert all(len(found) == 1 for found in receiver.ids.values())
+    assert receiver.sends.total() - len(alerts) <= most_again
+    for channel in house.call("GET", "/api/v1/channels")["items"]:
+        rows = house.every("/api/v1/deliveries", channel=channel["id"], state="delivered")
+        assert ids(rows, "alert") == sorted(alerts)
+
+
+def as_derived(house: House) -> Derived:
+    """What happened equals what follows from `detections` on the log when nothing runs: ids, tracks, places."""
+    offline = derived(log=house.engine_url("kafka"), db=house.engine_url("postgres"))
+    by_id = {row["incident"]: row for row in yard.incidents(house)}
+    assert {one.incident for one in offline.incidents} == set(by_id)
+    for one in offline.incidents:
+        row = by_id[one.incident]
+        assert (list(one.tracks), one.seq, one.epoch) == (row["tracks"], row["seq"], row["epoch"])
+    eventually(lambda: set(ids(house.every("/api/v1/tracks"), "track")) == offline.tracks)
+    return offline

@@ -196,6 +196,7 @@ class RedisCache:
         """Close all connections."""
         await self._redis.aclose()
         await self._pool.aclose()
+        await asyncio.sleep(0)  # what was dropped in haste is closed by the loop's next round
 
     async def _run(self, script: str, key: str, *args: str | int) -> Any:  # noqa: ANN401 - what the script returns
         return await self._do(lambda: self._script(script)(keys=[self._key(key)], args=[*args]))

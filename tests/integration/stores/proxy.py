@@ -7,17 +7,24 @@ from contextlib import asynccontextmanager, suppress
 
 @asynccontextmanager
 async def slow_line(port: int, *, delay: float) -> AsyncIterator[int]:
-    """A port of the loopback interface that leads to `port`."""
+    """A port of the loopback interface that leads to `port`; its users hang up before it ends."""
+    lines: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(_carry(reader, back, delay), _carry(there, writer, delay))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(serve(reader, writer))
+        lines.add(task)
+        task.add_done_callback(lines.discard)
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await asyncio.gather(*lines)
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
@@ -27,3 +34,5 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, del
             writer.write(data)
             await writer.drain()
     writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()

@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager, suppress
 
 @asynccontextmanager
 async def slow_line(port: int, *, delay: float) -> AsyncIterator[int]:
-    """A port of the loopback interface that leads to `port`; its users hang up before it ends."""
+    """A port of the loopback interface that leads to `port`. When it ends every line is cut."""
     lines: set[asyncio.Task[None]] = set()
+    ends: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
         there, back = await asyncio.open_connection("127.0.0.1", port)
+        ends.append(back)
         await asyncio.gather(_carry(reader, back, delay), _carry(there, writer, delay))
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -24,7 +27,13 @@ async def slow_line(port: int, *, delay: float) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        await asyncio.gather(*lines)
+        await asyncio.sleep(0)  # what was just accepted begins
+        for line in lines:
+            line.cancel()
+        await asyncio.gather(*lines, return_exceptions=True)
+        for end in ends:
+            end.transport.abort()
+        await asyncio.sleep(0)  # and is closed in the loop's next round
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
@@ -34,5 +43,3 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, del
             writer.write(data)
             await writer.drain()
     writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()

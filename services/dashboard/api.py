@@ -12,7 +12,7 @@ import msgspec
 from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, Response
 
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.security.doors import PUBLIC, SignedIn, require_ws
 from shared.security.principal import Principal
 
@@ -82,8 +82,12 @@ class Live:
             viewer.watched = None if wish.cameras is None else frozenset(wish.cameras)
 
     async def _check(self, socket: WebSocket, principal: Principal) -> None:
-        while await self._guard.alive(principal):  # noqa: ASYNC110 - nothing tells of a revocation
-            await asyncio.sleep(self._recheck)
+        try:
+            while await self._guard.alive(principal):  # noqa: ASYNC110 - nothing tells of a revocation
+                await asyncio.sleep(self._recheck)
+        except Unavailable:
+            await socket.close(TRY_LATER, "nobody can tell now whether you are still signed in")
+            return
         await socket.close(POLICY, "signed out")
 
 

@@ -40,8 +40,13 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 64
 TRIES = 3  # at the start, where it is late: the machine may be busy
+CHECK_S = 2.5
 PROBE_S = 0.5  # between looks at a server that is away
 FILL_S = 30.0  # a roll's owner may read for so long
+_WRONG_TLS = (
+    "Name the authority that signed its certificate by ssl_ca_certs, and ssl_certfile with "
+    "ssl_keyfile where it asks for a client certificate"
+)
 _LATE = (RedisTimeoutError, TimeoutError)
 _GONE = (RedisConnectionError, OSError, *_LATE)
 log = structlog.get_logger(component="cache")
@@ -160,9 +165,12 @@ class RedisCache:
         """Degraded while it is away: everybody who uses it has another way or answers 503."""
         if not self._missing.is_set():
             try:
-                await self.set("opened", b"1", ttl=1)  # it may answer and take nothing in
+                async with asyncio.timeout(CHECK_S):
+                    await self.set("opened", b"1", ttl=1)  # it may answer and take nothing in
             except CacheUnavailable as error:
                 return Health(status="degraded", reason=str(error))
+            except TimeoutError:
+                return Health(status="degraded", reason="the cache is slow to answer")
             return Health(status="healthy")
         return Health(status="degraded", reason=str(self._unavailable(self._why)))
 
@@ -171,19 +179,24 @@ class RedisCache:
         while True:
             await self._missing.wait()
             await asyncio.sleep(PROBE_S)
-            try:
-                async with asyncio.timeout(self._address.timeout):
-                    await self._redis.ping()
-            except (RedisError, *_GONE) as error:
-                self._why = _reason(error)
-            else:
-                self._missing.clear()
-                log.info("cache_is_back", server=self._address.shown)
+            (found,) = await asyncio.gather(self._probe(), return_exceptions=True)
+            if isinstance(
+                found, BaseException
+            ):  # whatever it is: give up looking and it is away for ever
+                self._why = _reason(found)
+                continue
+            self._missing.clear()
+            log.info("cache_is_back", server=self._address.shown)
+
+    async def _probe(self) -> None:
+        async with asyncio.timeout(self._address.timeout):
+            await self._redis.ping()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
         await self._pool.aclose()
+        await asyncio.sleep(0)  # what was dropped in haste is closed by the loop's next round
 
     async def _run(self, script: str, key: str, *args: str | int) -> Any:  # noqa: ANN401 - what the script returns
         return await self._do(lambda: self._script(script)(keys=[self._key(key)], args=[*args]))
@@ -257,7 +270,7 @@ def _millis(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Why, in the server's or the system's words; redis-py puts neither password nor value into them."""
     if isinstance(error, _LATE):
         return "no answer in time"
@@ -270,15 +283,15 @@ def _remedy(error: Exception, address: Address) -> str:
     if isinstance(error, AuthenticationError | AuthorizationError) or "NOAUTH" in text:
         return "Correct the user or password in the URL"
     if isinstance(error.__cause__, ssl.SSLError) or "SSL" in text.upper():
-        return (
-            "Name the authority that signed its certificate by ssl_ca_certs, and ssl_certfile with "
-            "ssl_keyfile where it asks for a client certificate"
-        )
+        return _WRONG_TLS
     if isinstance(error, BusyLoadingError):
         return "Wait until it has read its data"
     if isinstance(error, InvalidResponse):
         return "There is another kind of server on this port; name the one of Redis"
     if isinstance(error, ResponseError):
         return "Allow this user all commands on its keys, INFO, TIME and EVALSHA, and a database that exists"
-    scheme = "redis://" if address.tls is not None else "rediss://"
-    return f"Start it, or correct host and port; a server that speaks the other way needs {scheme}"
+    if isinstance(error, _LATE) or "connecting to" in text:
+        silent = "; where it speaks no TLS write redis://" if address.tls else ""
+        return f"Start it, or correct host and port{silent}"
+    # It took the connection and cut it: with TLS 1.3 an unwelcome client often hears no reason.
+    return _WRONG_TLS if address.tls else "Write rediss:// where it speaks TLS, or correct the port"

@@ -65,7 +65,11 @@ class Guard:
         return claims.principal
 
     async def alive(self, principal: Principal) -> bool:
-        """Whether a caller whose WebSocket is open may still listen; asked again at each keep-alive."""
+        """Whether a caller whose WebSocket is open may still listen; asked again at each keep-alive.
+
+        Raises:
+            Unavailable: nobody can tell now; do not go on.
+        """
         return not await self._revocations.revoked(principal)
 
     async def _valid(self, token: str) -> Claims:

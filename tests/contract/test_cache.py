@@ -26,7 +26,7 @@ async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
         yield MemoryCache(SystemClock())
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    async with open_redis(f"{server.url}?timeout=20&prefix={uuid.uuid4().hex}") as cache:
+    async with open_redis(f"{server.url}?timeout=30&prefix={uuid.uuid4().hex}") as cache:
         yield cache
 
 

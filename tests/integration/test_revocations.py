@@ -7,6 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from tests.engines import processes
 from tests.engines.redis import RedisServer
@@ -20,7 +22,11 @@ CALL = "/api/v1/channels"
 @pytest.fixture
 def pair(tmp_path: Path, own_redis_server: RedisServer) -> Iterator[Pair]:
     """A gateway and services in two processes with two data folders: Redis is all that they share."""
-    yield from started(tmp_path, VANTAGE_CACHE_URL=f"{own_redis_server.url}?timeout=2")
+    yield from started(
+        tmp_path,
+        VANTAGE_CACHE_URL=f"{own_redis_server.url}?timeout=2",
+        VANTAGE_DASHBOARD_RECHECK="0.2",
+    )
 
 
 class Visitor:
@@ -37,6 +43,11 @@ class Visitor:
     def status(self) -> int:
         """What the services answer."""
         return httpx.get(f"{self._services}{CALL}", headers=self._bearer, timeout=20).status_code
+
+    def live_view(self) -> ClientConnection:
+        """Watch live, straight at the services."""
+        address = self._services.replace("http", "ws") + "/api/v1/live"
+        return connect(address, additional_headers=self._bearer, proxy=None)
 
     def sign_out(self) -> None:
         answer = self._browser.delete("/api/v1/sessions/current", headers=csrf_of(self._browser))
@@ -56,6 +67,15 @@ def visit(pair: Pair) -> Iterator[Callable[[], Visitor]]:
         yield lambda: Visitor(pair, browsers.enter_context(pair.browser()))
 
 
+def ended_with(view: ClientConnection) -> int | None:
+    """The code with which the server ends a live view."""
+    try:
+        while True:
+            view.recv(timeout=60)
+    except ConnectionClosed:
+        return view.close_code
+
+
 def cache_state(pair: Pair, service: str = "services") -> str:
     health = httpx.get(f"{getattr(pair, service).url}/health", timeout=20)
     assert health.status_code == 200  # degraded is no reason to be taken out of service
@@ -73,7 +93,9 @@ def test_a_revoked_token_is_refused_everywhere_at_once(
     pair: Pair, visit: Callable[[], Visitor], own_redis_server: RedisServer
 ) -> None:
     early = visit()
-    assert early.signed_out_is_refused()
+    with early.live_view() as view:
+        assert early.signed_out_is_refused()
+        assert ended_with(view) == 1008
 
     own_redis_server.forget()
     assert early.status() == 401
@@ -95,8 +117,10 @@ def test_a_revoked_token_is_refused_everywhere_at_once(
     try:
         assert (early.status(), stays.status()) == (401, 200)
         assert visit().signed_out_is_refused()
-        processes.kill(pair.gateway.process)
-        assert (early.status(), stays.status()) == (503, 503)
+        with stays.live_view() as view:
+            processes.kill(pair.gateway.process)
+            assert (early.status(), stays.status()) == (503, 503)
+            assert ended_with(view) == 1013  # nobody can tell: look again later
     finally:
         own_redis_server.thaw()
 

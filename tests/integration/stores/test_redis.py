@@ -22,7 +22,7 @@ pytestmark = pytest.mark.redis
 
 PASSWORD = "canary-redis-77"
 LONG = 60.0
-PATIENT = "?timeout=20"  # a busy machine is slow, not wrong
+PATIENT = "?timeout=30"  # a busy machine is slow, not wrong
 
 
 @pytest.fixture
@@ -53,7 +53,11 @@ async def test_killed_it_is_unavailable_and_comes_back_with_what_it_knew(
     own_redis_server: RedisServer, own_cache: RedisCache
 ) -> None:
     await own_cache.set("a", b"kept", ttl=LONG)
+    asked = [asyncio.create_task(own_cache.get("a")) for _ in range(300)]
+    await asyncio.sleep(0)
     own_redis_server.kill()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(each == b"kept" or isinstance(each, CacheUnavailable) for each in answers)
     for _ in range(2):
         with pytest.raises(CacheUnavailable, match=f"127.0.0.1:{own_redis_server.port} is away"):
             await own_cache.get("a")
@@ -205,7 +209,7 @@ async def test_cancelled_commands_cross_no_answers_and_leak_no_connection(
     chance = random.Random(seed)
     async with (
         slow_line(redis_server.port, delay=0.1) as port,
-        open_redis(f"redis://127.0.0.1:{port}?timeout=20&prefix=r16-{seed}") as cache,
+        open_redis(f"redis://127.0.0.1:{port}?timeout=30&prefix=r16-{seed}") as cache,
     ):
         before = await asyncio.to_thread(redis_server.connections)
         await asyncio.gather(*(put(cache, number) for number in range(500)))
@@ -259,7 +263,7 @@ def with_client(server: RedisServer, certificates: Certificates, **options: obje
         "ssl_keyfile": certificates.client.key,
         **options,
     }
-    given.setdefault("timeout", 20)
+    given.setdefault("timeout", 30)
     query = "&".join(f"{name}={value}" for name, value in given.items() if value is not None)
     return f"{server.url}?{query}"
 
@@ -309,8 +313,8 @@ async def test_plain_where_the_server_speaks_tls(guarded: RedisServer) -> None:
 
 
 async def test_tls_where_the_server_speaks_plain(redis_server: RedisServer) -> None:
-    said = await refused(redis_server.url.replace("redis", "rediss"))
-    assert re.search("SSL|ssl|redis://", said)
+    said = await refused(redis_server.url.replace("redis", "rediss") + "?timeout=0.5")
+    assert "write redis://" in said
 
 
 @pytest.mark.parametrize("login", ["", ":canary-wrong@", "eve:canary-wrong@"])
@@ -336,7 +340,9 @@ async def test_another_kind_of_server_there() -> None:
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        assert "another kind of server" in await refused(f"redis://127.0.0.1:{port}")
+        assert re.search(
+            "another kind of server|correct the port", await refused(f"redis://127.0.0.1:{port}")
+        )
 
 
 async def test_a_user_who_may_not_do_what_we_need(own_redis_server: RedisServer) -> None:

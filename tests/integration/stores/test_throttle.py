@@ -31,7 +31,7 @@ async def doors(
                 tmp_path / name,
                 SystemClock(),
                 admin_password=PASSWORD,
-                cache_url=f"{own_redis_server.url}?timeout=20",
+                cache_url=f"{own_redis_server.url}?timeout=30",
             )
             await stack.enter_async_context(toys.lifespan(app))
             clients.append(await stack.enter_async_context(toys.caller(app)))

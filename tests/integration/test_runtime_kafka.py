@@ -1,5 +1,6 @@
 """Separate processes over a real Kafka broker on one data folder: what one says the others hear."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -62,8 +63,27 @@ def test_a_camera_told_to_one_process_is_known_to_another(
         made = owner.post("/api/v1/cameras", json=body)
         assert made.status_code == 201, made.text
         until(lambda: fits(owner, rule))
+        until(lambda: audited(owner, "camera.added"))
+    tools_reach_every_process(tmp_path / "data", kafka_broker.url)
     same = once(tmp_path / "data", "run", "vms", "--port", "0", VANTAGE_BUS_URL=kafka_broker.url)
     assert (same.returncode, "VANTAGE_INSTANCE" in same.stderr) == (2, True)
+
+
+def audited(owner: httpx.Client, action: str) -> bool:
+    """Whether the gateway has chained what another process did."""
+    items = owner.get("/api/v1/audit", params={"action": action}).json()["items"]
+    return [(one["actor"], one["object"]) for one in items] == [("owner", "camera:yard")]
+
+
+def tools_reach_every_process(folder: Path, bus: str) -> None:
+    listed = once(folder, "consumers", "list", VANTAGE_BUS_URL=bus)
+    names = {json.loads(line)["name"] for line in listed.stdout.splitlines()}
+    assert names >= {"gateway.gateway-audit.0", "vms.vms-tracks.1", "orchestrator.orchestrator.0"}
+    again = once(folder, "replay", "--group", "gateway-audit", "--yes", VANTAGE_BUS_URL=bus)
+    assert again.returncode == 0, again.stderr
+    assert "gateway-audit hears" in again.stdout
+    holds = once(folder, "audit", "verify", VANTAGE_BUS_URL=bus)
+    assert (holds.returncode, "entries hold" in holds.stdout) == (0, True), holds.stderr
 
 
 def fits(owner: httpx.Client, rule: dict[str, object]) -> bool:

@@ -222,9 +222,8 @@ async def entries(owner: httpx.AsyncClient, count: int, **query: Any) -> list[di
             await asyncio.sleep(0.02)
 
 
-async def test_what_people_do_at_the_gateway_is_said(door: Door, owner: httpx.AsyncClient) -> None:
-    body = {"name": "bob", "role": "operator", "password": PASSWORD}
-    bob = (await owner.post("/api/v1/users", json=body)).json()["id"]
+async def comes_and_goes(door: Door) -> None:
+    """Bob signs in, changes his password, signs out; then others try."""
     async with door.browser() as browser:
         await door.signed_in(browser, "bob")
         await browser.put(
@@ -235,6 +234,12 @@ async def test_what_people_do_at_the_gateway_is_said(door: Door, owner: httpx.As
         await browser.post("/api/v1/sessions", json={"name": "bob", "password": "wrong horse"})
         await browser.post("/api/v1/sessions", json={"name": "bobs-secret", "password": "x"})
         await browser.post("/api/v1/sessions", json={"secret": "wrong"})
+
+
+async def test_what_people_do_at_the_gateway_is_said(door: Door, owner: httpx.AsyncClient) -> None:
+    body = {"name": "bob", "role": "operator", "password": PASSWORD}
+    bob = (await owner.post("/api/v1/users", json=body)).json()["id"]
+    await comes_and_goes(door)
     await owner.patch(f"/api/v1/users/{bob}", json={"role": "viewer", "disabled": True})
     await owner.delete(f"/api/v1/users/{bob}")
     asked = {"name": "exporter", "scopes": ["events:read"]}

@@ -7,8 +7,10 @@ import pytest
 from services.vms.handlers import AlertHandler, IncidentHandler, StatusHandler
 from shared.blobs.files import FileBlobs
 from shared.clock import ManualClock
-from tests.unit.vms.conftest import Rig
+from tests.unit.vms.conftest import ON_BOTH, Rig
 from tests.unit.vms.happenings import alert, extended, moved, opened, state
+
+pytestmark = ON_BOTH
 
 
 class TestIncidents:

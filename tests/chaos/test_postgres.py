@@ -205,6 +205,7 @@ class SlowLink:
         writer.close()
 
 
+@pytest.mark.chaos
 async def test_a_slow_link_and_a_black_hole(
     postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:

@@ -264,7 +264,7 @@ class TestNotify:
     ) -> None:
         monkeypatch.setattr(ears, "ALIVE_S", 0.02)
         async with database.listening():
-            await until_true(database, "query = 'SELECT 1' AND backend_type = 'client backend'")
+            await until_asked(database)
             database.outbox_filled.clear()
             await say(database, [1])
             async with asyncio.timeout(30):
@@ -357,18 +357,18 @@ async def until_waiting(database: Database) -> None:
     raise AssertionError("nobody waits")
 
 
-async def until_true(database: Database, condition: str) -> None:
-    """Until a backend of this database, other than our own, is as described."""
-    found = text(
+async def until_asked(database: Database) -> None:
+    """Until a connection that is in no transaction has asked whether the server is there."""
+    asked = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        f"AND pid <> pg_backend_pid() AND {condition}"
+        "AND state = 'idle' AND query = 'SELECT 1'"
     )
     for _ in range(2000):
         async with database.read() as reader:
-            if (await reader.execute(found)).scalar_one():
+            if (await reader.execute(asked)).scalar_one():
                 return
         await asyncio.sleep(0.01)
-    raise AssertionError(f"no backend with {condition}")
+    raise AssertionError("nobody asked")
 
 
 async def until_listening(database: Database, *, other_than: int = 0) -> int:

@@ -1,20 +1,24 @@
 """What the Kafka adapter promises on a broker of its own: topics, deadlines, a broker that goes and comes back."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from shared.bus.kafka import open_kafka
+from shared.bus.port import Fenced, Reader
 from shared.errors import Setup, Transient
 from tests.contract.bus import (
     Seen,
     fact,
     facts,
+    joined,
     make_engine,
     make_topic,
     running,
     subscribe,
     until,
+    within,
 )
 from tests.engines.kafka import KafkaBroker
 from tests.engines.processes import free_port
@@ -26,6 +30,25 @@ async def test_no_broker_is_a_clear_error() -> None:
     with pytest.raises(Setup, match=r"no Kafka broker can be used .*nobody answers"):
         async with open_kafka(f"kafka://127.0.0.1:{free_port()}", [make_topic()]):
             pass
+
+
+async def test_two_processes_of_one_name_are_told(kafka_broker: KafkaBroker) -> None:
+    """Kafka lets them take the name from each other for ever, and both work: nothing is wrong but the speed."""
+    topic = make_topic()
+    async with (
+        open_kafka(kafka_broker.url, [topic], session=2.0) as log,
+        open_kafka(kafka_broker.url, [topic], session=2.0) as other,
+        joined(log, topic, member="main") as first,
+        joined(other, topic, member="main") as second,
+    ):
+
+        async def reads(reader: Reader) -> None:
+            while True:
+                with contextlib.suppress(Transient):  # as the engine does
+                    await reader.fetch(max_records=10, timeout=0.1)
+
+        with pytest.raises(Fenced, match=r"as main again and again.*VANTAGE_INSTANCE of its own"):
+            await within(60, asyncio.gather(reads(first), reads(second)))
 
 
 async def test_a_broker_that_freezes_and_one_that_is_killed_lose_nothing(

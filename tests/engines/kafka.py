@@ -97,17 +97,24 @@ class KafkaBroker:
         self.start()
 
     def freeze(self) -> None:
-        """Stop the broker in its tracks (SIGSTOP): connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        """Stop the broker in its tracks (SIGSTOP): connections stay open and nothing answers.
+
+        Returns when all its threads stand still: on a busy machine some go on for a moment.
+        """
+        process = self._signal(signal.SIGSTOP)
+        processes.wait_until(
+            lambda: processes.stopped(process.pid), seconds=30, process=process, log=self.log
+        )
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise RuntimeError("the broker is not running")
         self._process.send_signal(number)
+        return self._process
 
     def _properties(self, voters: Mapping[int, int]) -> dict[str, str]:
         copies = str(len(voters))

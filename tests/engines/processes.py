@@ -72,6 +72,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def stopped(pid: int) -> bool:
+    """Whether every thread of a process stands still (SIGSTOP)."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 def wait_until(
     ready: Callable[[], bool], *, seconds: float, process: subprocess.Popen[bytes], log: Path
 ) -> None:

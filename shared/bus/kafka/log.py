@@ -66,7 +66,13 @@ async def open_kafka(
     clients = {"bootstrap_servers": servers(url), **access.options()}
     producer = Producer(servers(url), access.options())
     async with AsyncExitStack() as stack:
-        opened = KafkaLog(known, producer, _consumers(clients, session), Differing(differing, look))
+        opened = KafkaLog(
+            known,
+            producer,
+            _consumers(clients, session),
+            Differing(differing, look),
+            session=session,
+        )
         stack.push_async_callback(opened.close)
         try:
             await producer.open()
@@ -135,11 +141,14 @@ class KafkaLog:
         producer: Producer,
         consumers: Callable[[str | None, str | None], AIOKafkaConsumer],
         differing: Differing,
+        *,
+        session: float,
     ) -> None:
         self._partitions = {topic.name: topic.partitions for topic in with_dead(topics)}
         self._producer = producer
         self._consumers = consumers
         self._differing = differing
+        self._session = session
 
     async def append(
         self, messages: Sequence[Message], *, timeout: float = 15.0
@@ -163,7 +172,7 @@ class KafkaLog:
                 undo.push_async_callback(reader.close)
                 await consumer.start()
                 if grouped:
-                    reader.join(topics, listener)
+                    reader.join(topics, listener, name=member, session=self._session)
                 else:
                     await reader.read_all(topics, from_end=kind == "tail")
                 undo.pop_all()

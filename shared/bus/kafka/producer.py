@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,8 +84,32 @@ class Producer:
                 sent.append(future)
             return await asyncio.gather(*sent)
         except KafkaError as error:
-            if _broken(producer, sent):
+            broken = _broken(producer, sent)
+            if broken:
                 self._condemn(producer, error)
+            if broken and isinstance(error, MessageSizeTooLargeError):
+                return [
+                    await self._alone(message, number, value)
+                    for (message, number), value in zip(placed, values, strict=True)
+                ]
+            raise
+
+    async def _alone(self, message: Message, number: int, value: bytes | None) -> RecordMetadata:
+        """Send one record in a batch of its own.
+
+        A batch is refused as a whole: those that went with a record that is too large may not suffer for it.
+        """
+        producer = self._current or await self._sound()
+        key = None if message.key is None else message.key.encode()
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=key, value=value, headers=list(message.headers))
+        batch.close()
+        try:
+            async with self._doors[message.topic, number]:
+                future = await producer.send_batch(batch, message.topic, partition=number)
+            return await future
+        except KafkaError as error:
+            self._condemn(producer, error)
             raise
 
     async def answers(self) -> None:
@@ -181,7 +210,8 @@ async def _end(producer: AIOKafkaProducer) -> None:
     accumulator = producer._message_accumulator
     waiting = {one for batches in accumulator._batches.values() for one in batches}
     for batch in waiting | accumulator._pending_batches:
-        for future, _ in batch._msg_futures:
+        futures = [one for one, _ in batch._msg_futures] or [batch.future]
+        for future in futures:
             if not future.done():
                 future.set_exception(gone)
                 future.exception()  # whoever still waits for it gets it; nobody need to

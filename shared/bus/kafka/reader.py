@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -10,14 +12,19 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from shared.bus.kafka.refusals import refusals
-from shared.bus.port import CommitRefused, Listener, Offsets, Partition, Record
+from shared.bus.port import CommitRefused, Fenced, Listener, Offsets, Partition, Record
+from shared.errors import Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from schemas.event import Topic
 
 ANSWER = 5.0  # seconds in which a commit or a look at the ends must be answered
+REFUSED = 5  # times in a short while that a group refuses our member id: another has our name
+UNNAMED = (
+    "UnknownError"  # aiokafka's name for what it does not know, FENCED_INSTANCE_ID (82) among it
+)
 LEAVE = 2.0  # seconds for an orderly end of a consumer
 
 
@@ -27,6 +34,7 @@ class KafkaReader:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._bridge: Bridge | None = None
+        self._name = ""
 
     async def fetch(
         self, *, max_records: int, timeout: float
@@ -35,10 +43,20 @@ class KafkaReader:
 
         Nothing is awaited after `getmany`: what it returns is of the assignment and positions of this moment.
         """
-        with refusals("Kafka does not answer"):
-            found = await self._consumer.getmany(
-                timeout_ms=round(timeout * 1000), max_records=max_records
+        if self._bridge is not None and self._bridge.fenced:
+            raise Fenced(
+                f"another process joins as {self._name} again and again;"
+                " give each process a VANTAGE_INSTANCE of its own"
             )
+        try:
+            with refusals("Kafka does not answer"):
+                found = await self._consumer.getmany(
+                    timeout_ms=round(timeout * 1000), max_records=max_records
+                )
+        except Transient as error:
+            if self._bridge is not None and UNNAMED in str(error):
+                self._bridge.refuse()
+            raise
         return {place: _records(place, messages) for place, messages in _places(found)}
 
     async def commit(self, offsets: Offsets) -> None:
@@ -95,9 +113,13 @@ class KafkaReader:
             self._consumer._closed = False
             await self._consumer.stop()
 
-    def join(self, topics: Iterable[Topic], listener: Listener) -> None:
-        """Share the partitions with the other members of the group."""
-        self._bridge = Bridge(listener)
+    def join(
+        self, topics: Iterable[Topic], listener: Listener, *, name: str, session: float
+    ) -> None:
+        """Share the partitions with the other members of the group, under a name that is ours alone."""
+        self._name = name
+        coordinator = self._consumer._coordinator
+        self._bridge = Bridge(listener, lambda: not coordinator.member_id, session)
         self._consumer.subscribe([topic.name for topic in topics], listener=self._bridge)
 
     async def read_all(self, topics: Iterable[Topic], *, from_end: bool) -> None:
@@ -115,14 +137,33 @@ class KafkaReader:
 
 
 class Bridge(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carries no types
-    """aiokafka's listener as ours. It calls with an empty set at the first join."""
+    """aiokafka's listener as ours. It calls with an empty set at the first join.
 
-    def __init__(self, listener: Listener) -> None:
+    `unknown` says whether the group has just refused our member id. That happens to a process that slept past its
+    session, once; again and again it happens where two processes have one name, and take it from each other.
+    """
+
+    def __init__(self, listener: Listener, unknown: Callable[[], bool], session: float) -> None:
         self._listener = listener
+        self._unknown = unknown
+        self._window = max(30.0, 3 * session)
+        self._refused: deque[float] = deque(maxlen=REFUSED)
         self.joined = False
+
+    @property
+    def fenced(self) -> bool:
+        """Whether another process has our name."""
+        often = len(self._refused) == REFUSED
+        return often and self._refused[-1] - self._refused[0] < self._window
+
+    def refuse(self) -> None:
+        """The group has refused us."""
+        self._refused.append(time.monotonic())
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """The group rebalances: all partitions of this member go."""
+        if self.joined and self._unknown():
+            self.refuse()
         self.joined = False
         await self._listener.revoked(sorted(Partition(*place) for place in revoked))
 

@@ -40,6 +40,8 @@ READY_S = 120.0
 MOST_DROPPED, LEAST_RATE = 0.01, 0.98 * FPS
 ALONE = ("gateway", "vms", "dashboard", "notifier")
 TWICE = ("ingest", "inference", "orchestrator")
+KNOWN = ("captured", "looked", "passed")
+REASON = re.compile(r'reason="(\w+)"')
 METRIC = re.compile(r"^(vantage_\w+_total)\{(.*)\} (\S+)$", re.MULTILINE)
 
 
@@ -91,14 +93,15 @@ class Found(NamedTuple):
     captured: float
     looked: float
     passed: float
-    lost: float
+    lost: Counter[str]
     cores: float
     broker: float
 
     @property
     def dropped(self) -> float:
         """The share of frames that nobody decided about."""
-        return self.lost / max(1.0, self.captured + self.lost)
+        lost = self.lost.total()
+        return lost / max(1.0, self.captured + self.lost["reader"])
 
     def rate(self, cameras: int) -> float:
         """Frames a second and camera."""
@@ -106,9 +109,10 @@ class Found(NamedTuple):
 
     def text(self, cameras: int) -> str:
         """A line."""
+        why = "".join(f" {reason}={count}" for reason, count in self.lost.items() if count)
         beside = f" + broker {self.broker:.2f}" if self.broker else ""
         return (
-            f"{self.rate(cameras):.2f} frames/s each, dropped {self.dropped:.2%}, "
+            f"{self.rate(cameras):.2f} frames/s each, dropped {self.dropped:.2%}{why}, "
             f"looked at {self.looked / max(1.0, self.looked + self.passed):.0%}, "
             f"{self.cores:.2f} cores{beside}"
         )
@@ -185,7 +189,7 @@ class System:
             captured=counted["captured"],
             looked=counted["looked"],
             passed=counted["passed"],
-            lost=counted["lost"],
+            lost=Counter({name: n for name, n in counted.items() if name not in KNOWN}),
             cores=spent / took,
             broker=beside / took,
         )
@@ -198,7 +202,7 @@ class System:
                 if name == "vantage_frames_captured_total":
                     found["captured"] += round(float(value))
                 elif name == "vantage_frames_dropped_total":
-                    found["lost"] += round(float(value))
+                    found[REASON.findall(labels)[0]] += round(float(value))
                 elif name == "vantage_inference_frames_total":
                     passed = 'coverage="none"' in labels
                     found["passed" if passed else "looked"] += round(float(value))

@@ -97,7 +97,7 @@ async def plays(ingest: Ingest, times: int) -> None:
     """Wait until the camera was opened so often and shows pictures again."""
     await ingest.said.until(lambda: len(ingest.said.of(StreamOpened)) >= times, timeout=60)
     seen = len(ingest.said.frames())
-    await ingest.said.until(lambda: len(ingest.said.frames()) > seen + 2)
+    await ingest.said.until(lambda: len(ingest.said.frames()) > seen + 2, timeout=60)
 
 
 @pytest.mark.rtsp
@@ -106,9 +106,9 @@ async def test_a_slow_drip_is_an_interruption(ingest: Ingest, rtsp_camera: MakeC
         await ingest.configure(url=relay.url)
         await plays(ingest, 1)
         relay.drips = True
-        await ingest.said.until(lambda: ingest.said.of(StreamInterrupted), timeout=30)
+        await ingest.said.until(lambda: ingest.said.of(StreamInterrupted), timeout=60)
         gap = ingest.said.of(StreamInterrupted)[0]
-        assert gap.until - gap.since < 15 * SECOND
+        assert gap.until - gap.since < 30 * SECOND  # without a busy machine: about 5
         relay.drips = False
         await relay.cut()
         await plays(ingest, 2)
@@ -129,7 +129,15 @@ async def test_cut_in_the_middle_of_a_picture_again_and_again(
         assert [gap.epoch for gap in gaps] == list(range(1, RECONNECTS + 1))
         # A closed connection is given back when its thread has ended.
         await until(lambda: all(now <= then + 2 for now, then in pairs(usage(ingest), before)))
-    assert not [child for child in psutil.Process().children() if child.status() == "zombie"]
+    await until(lambda: not zombies())
+
+
+def zombies() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if child.status() == psutil.STATUS_ZOMBIE else []
+    return found
 
 
 def usage(ingest: Ingest) -> list[int]:

@@ -29,7 +29,7 @@ from tests.integration.ingest.conftest import camera
 pytestmark = pytest.mark.kafka
 SECOND = 1_000_000
 NAMES = ("north", "south", "east", "west")
-LEASE_S = 4
+LEASE_S = 10  # a shorter one is lost by a busy machine's pauses, and then it is not given back soon
 
 
 class Yard:
@@ -75,7 +75,7 @@ class Yard:
     async def until_held(self, wanted: dict[str, str]) -> None:
         """Wait until each camera's newest frames are its holder's."""
         since = len(self.heard)
-        await until(lambda: self.holders(since=since) == wanted, seconds=60)
+        await until(lambda: self.holders(since=since) == wanted, seconds=120)
 
     def gap(self, name: str) -> StreamInterrupted:
         """The newest interruption of a camera."""
@@ -152,7 +152,7 @@ async def test_cameras_move_when_their_process_is_stopped_killed_or_drained(yard
         processes.kill(second)
         await yard.until_held(dict.fromkeys(NAMES, "a"))
         killed = [yard.gap(name) for name in NAMES]
-        assert all(gap.until - gap.since < 15 * SECOND for gap in killed), killed
+        assert all(gap.until - gap.since < 30 * SECOND for gap in killed), killed
         assert {gap.reason for gap in killed} == {"ingest process b left the camera"}
 
         second = await asyncio.to_thread(yard.start, "b")

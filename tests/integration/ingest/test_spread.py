@@ -12,9 +12,10 @@ import pytest
 from schemas.events.stream_marks import StreamInterrupted, StreamOpened
 from services.ingest.domain import Member, assign
 from tests.contract.bus import until
-from tests.integration.ingest.conftest import FAST, Ingest, running
+from tests.integration.ingest.conftest import PATIENT, Ingest, running
 
 SECOND = 1_000_000
+SHORT = 4.0  # seconds of a lease whose end is waited for
 NAMES = tuple(f"camera-{number}" for number in range(5))
 URL = "sim://demo?fps=4&size=256x144&resume=1"
 
@@ -54,9 +55,14 @@ def never_beside_each_other(*all_: Ingest) -> None:
 
 
 @asynccontextmanager
-async def together(folder: Path, *names: str) -> AsyncIterator[list[Ingest]]:
+async def together(
+    folder: Path, *names: str, lease: float = PATIENT
+) -> AsyncIterator[list[Ingest]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(running(folder, instance=name)) for name in names]
+        yield [
+            await stack.enter_async_context(running(folder, instance=name, lease=lease))
+            for name in names
+        ]
 
 
 async def test_who_joins_gets_its_share_and_who_leaves_gives_it_back(tmp_path: Path) -> None:
@@ -86,9 +92,9 @@ async def test_who_joins_gets_its_share_and_who_leaves_gives_it_back(tmp_path: P
 
 
 async def test_who_dies_is_followed_when_its_time_is_over(tmp_path: Path) -> None:
-    async with running(tmp_path, instance="one") as one:
+    async with running(tmp_path, instance="one", lease=SHORT) as one:
         await configure([one])
-        async with running(tmp_path, instance="two", leaves=False) as two:
+        async with running(tmp_path, instance="two", leaves=False, lease=SHORT) as two:
             await configure([two])
             await until(lambda: held(two) == share("two", "one", "two"))
             before = held(two)
@@ -96,8 +102,8 @@ async def test_who_dies_is_followed_when_its_time_is_over(tmp_path: Path) -> Non
         await until(lambda: held(one) == set(NAMES))
         for name in before:
             interrupted = one.said.of(StreamInterrupted, name)[-1]
-            assert interrupted.until - interrupted.since < 15 * SECOND
-            assert interrupted.until - interrupted.since > (FAST.lease - 1) * SECOND
+            assert interrupted.until - interrupted.since < 30 * SECOND
+            assert interrupted.until - interrupted.since > (SHORT - 1) * SECOND
         never_beside_each_other(one, two)
 
 
@@ -136,7 +142,7 @@ async def test_what_a_former_life_held_is_given_back_where_it_is_for_another_now
 
 
 async def test_who_stalls_is_a_zombie_whose_words_have_a_lower_generation(tmp_path: Path) -> None:
-    async with together(tmp_path, "one", "two") as (one, two):
+    async with together(tmp_path, "one", "two", lease=SHORT) as (one, two):
         await configure([one, two])
         await until(lambda: held(one) | held(two) == set(NAMES))
         await until(lambda: held(two) == share("two", "one", "two"))
@@ -151,7 +157,7 @@ async def test_who_stalls_is_a_zombie_whose_words_have_a_lower_generation(tmp_pa
         two.studio.leases.turn = one_turn  # type: ignore[method-assign]
         await until(lambda: not held(two))
         # It renewed late: for a while nothing is handed back to it.
-        await asyncio.sleep(FAST.lease)
+        await asyncio.sleep(SHORT)
         assert held(one) == set(NAMES)
 
 
@@ -214,12 +220,14 @@ async def test_one_of_them_says_that_a_camera_is_switched_off(tmp_path: Path) ->
 
 @pytest.mark.chaos
 async def test_members_that_come_and_go_never_read_beside_each_other(tmp_path: Path) -> None:
-    async with running(tmp_path, instance="base") as base:
+    async with running(tmp_path, instance="base", lease=SHORT) as base:
         await configure([base])
         everybody = [base]
         for turn in range(8):
             leaves = turn % 2 == 0
-            async with running(tmp_path, instance=f"m{turn % 3}", leaves=leaves) as other:
+            async with running(
+                tmp_path, instance=f"m{turn % 3}", leaves=leaves, lease=SHORT
+            ) as other:
                 everybody.append(other)
                 await configure([other])
                 await until(lambda other=other: held(base) | held(other) == set(NAMES))  # type: ignore[misc]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from shared.client import Connector
     from shared.http import Application
-    from shared.logs import LogFile
     from shared.runtime.server import Listening
     from shared.service import Service
     from shared.settings import Configuration, PlatformSettings
@@ -42,7 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "services.demo",
     "analyze": "services.analyze.cli",
     "track": "services.orchestrator.track",
-    "logs": "services.logs",
+    "logs": "shared.logs.cli",
 }
 
 HOUSE_PORT = 8000
@@ -224,15 +223,11 @@ def serve_here(
         process=process_name(names),
     )
     with lock_folder(settings.data_dir, names, alone=embedded(settings)):
+        keep_log(settings, names)
         default = services[0].port if len(services) == 1 else HOUSE_PORT
         # Commands look for `api`; processes beside the gateway on the same folder have sockets of their own.
         sockets = Sockets(settings, default, "api" if "gateway" in names else services[0].name)
         settings = _listening(settings, sockets.listening)
-        if settings.log_files:
-            telemetry.keep(
-                log_file(settings, names), instance=settings.instance, process=process_name(names)
-            )
-
         app = application(services, settings, configuration=configuration)
         try:
             asyncio.run(serve(app, settings, sockets, announce=announce or _announce))
@@ -245,14 +240,17 @@ def process_name(names: Sequence[str]) -> str:
     return "vantage" if set(names) == set(SERVICES) else "+".join(dict.fromkeys(names))
 
 
-def log_file(settings: PlatformSettings, names: Sequence[str]) -> LogFile:
-    """The log file of the process; the lock of the data folder must be held."""
-    from shared.logs import SUFFIX, LogFile
+def keep_log(settings: PlatformSettings, names: Sequence[str]) -> None:
+    """Log to the process's file, too, where it shall have one; the lock of the data folder must be held."""
+    if not settings.log_files:
+        return
+    from shared import telemetry
+    from shared.logs.files import SUFFIX, LogFile
 
-    name = f"{process_name(names)}-{settings.instance}{SUFFIX}"
-    return LogFile(
-        settings.data_dir / "logs" / name, size=settings.log_file_size, count=settings.log_files
-    )
+    process, instance = process_name(names), settings.instance
+    path = settings.data_dir / "logs" / f"{process}-{instance}{SUFFIX}"
+    file = LogFile(path, size=settings.log_file_size, count=settings.log_files)
+    telemetry.keep(file, process=process, instance=instance)
 
 
 def _announce(listening: Listening, notices: list[str]) -> None:

@@ -117,7 +117,9 @@ class Pulled(Collector):
         """The family with what is the case now."""
         family = self._family(self._name, self._text, labels=self._labels)
         for call in list(self._asked):
-            with suppress(OSError):  # a disk that is gone takes its own figure along, not all others
+            with suppress(
+                OSError
+            ):  # a disk that is gone takes its own figure along, not all others
                 for labels, value in call():
                     family.add_metric(labels, value)
         return [family]

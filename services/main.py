@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from shared.client import Connector
     from shared.http import Application
-    from shared.logs import LogFile
     from shared.runtime.server import Listening
     from shared.service import Service
     from shared.settings import Configuration, PlatformSettings
@@ -47,7 +46,7 @@ COMMANDS: Mapping[str, str] = {
     "analyze": "services.analyze.cli",
     "track": "services.orchestrator.track",
     "topics": "services.topics",
-    "logs": "services.logs",
+    "logs": "shared.logs.cli",
 }
 
 HOUSE_PORT = 8000
@@ -228,8 +227,6 @@ def serve_here(
     """Run services in this process until SIGTERM or SIGINT; `announce` is called once it listens."""
     import asyncio
 
-    import structlog
-
     from shared import telemetry
     from shared.platform import embedded
     from shared.runtime import application, serve
@@ -247,19 +244,13 @@ def serve_here(
         instance=settings.instance,
         process=process_name(names),
     )
-    kinds = {service.name: service.settings for service in services}
-    for variable, near in configuration.misspelt(kinds).items():
-        structlog.get_logger().warning("unknown_setting", name=variable, meant=near)
+    _point_out(configuration, services)
     alone, instance = embedded(settings), settings.instance
     with lock_folder(settings.data_dir, names, alone=alone, instance=instance):
+        keep_log(settings, names)
         default = services[0].port if len(services) == 1 else HOUSE_PORT
         sockets = Sockets(settings, default, socket_name(names, instance))
         settings = _listening(settings, sockets.listening, door="gateway" in names)
-        if settings.log_files:
-            telemetry.keep(
-                log_file(settings, names), instance=settings.instance, process=process_name(names)
-            )
-
         app = application(services, settings, configuration=configuration)
         try:
             asyncio.run(serve(app, settings, sockets, announce=announce or _announce))
@@ -286,14 +277,17 @@ def process_name(names: Sequence[str]) -> str:
     return "vantage" if set(names) == set(SERVICES) else "+".join(dict.fromkeys(names))
 
 
-def log_file(settings: PlatformSettings, names: Sequence[str]) -> LogFile:
-    """The log file of the process; the lock of the data folder must be held."""
-    from shared.logs import SUFFIX, LogFile
+def keep_log(settings: PlatformSettings, names: Sequence[str]) -> None:
+    """Log to the process's file, too, where it shall have one; the lock of the data folder must be held."""
+    if not settings.log_files:
+        return
+    from shared import telemetry
+    from shared.logs.files import SUFFIX, LogFile
 
-    name = f"{process_name(names)}-{settings.instance}{SUFFIX}"
-    return LogFile(
-        settings.data_dir / "logs" / name, size=settings.log_file_size, count=settings.log_files
-    )
+    process, instance = process_name(names), settings.instance
+    path = settings.data_dir / "logs" / f"{process}-{instance}{SUFFIX}"
+    file = LogFile(path, size=settings.log_file_size, count=settings.log_files)
+    telemetry.keep(file, process=process, instance=instance)
 
 
 def _announce(listening: Listening, notices: list[str]) -> None:
@@ -309,6 +303,15 @@ def _check(configuration: Configuration, services: Sequence[Service]) -> None:
         configuration.service(service.name, service.settings)
     if configuration.document:
         configuration.check({name: load(name).settings for name in SERVICES})
+
+
+def _point_out(configuration: Configuration, services: Sequence[Service]) -> None:
+    """Say which variables are nearly settings."""
+    import structlog
+
+    kinds = {service.name: service.settings for service in services}
+    for variable, near in configuration.misspelt(kinds).items():
+        structlog.get_logger().warning("unknown_setting", name=variable, meant=near)
 
 
 def _listening(settings: PlatformSettings, place: Listening, *, door: bool) -> PlatformSettings:

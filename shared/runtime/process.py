@@ -47,6 +47,7 @@ def process_routes(runtime: "Runtime") -> APIRouter:
     """Routes of the process itself."""
     router = APIRouter(tags=["process"])
     router.include_router(consumer_routes(Hands(runtime.consumers, runtime.views)))
+    _log_routes(router, runtime)
 
     @router.get("/health", dependencies=PUBLIC)
     async def health(request: Request) -> JSONResponse:
@@ -60,20 +61,6 @@ def process_routes(runtime: "Runtime") -> APIRouter:
         """Whether this process takes work now."""
         faults = await runtime.faults()
         return JSONResponse({"ready": not faults, "faults": faults}, 503 if faults else 200)
-
-    @router.get("/log-level")
-    async def log_level(_: MayLog) -> dict[str, Any]:
-        """From which level on this process logs, and which services it runs."""
-        return {"level": telemetry.level(), "services": runtime.services}
-
-    @router.put("/log-level")
-    async def set_log_level(wanted: LogLevel, who: MayLog) -> dict[str, Any]:
-        """Log more or less, until the process is started again. The change itself stands in the log at any level."""
-        before = telemetry.level()
-        telemetry.set_level("INFO")
-        log.info("log_level_changed", before=before, now=wanted.level, by=who.subject)
-        telemetry.set_level(wanted.level)
-        return {"level": telemetry.level(), "services": runtime.services}
 
     @router.get("/ways", include_in_schema=False)
     async def ways(request: Request, _: SignedIn) -> dict[str, Any]:
@@ -93,6 +80,22 @@ def process_routes(runtime: "Runtime") -> APIRouter:
         }
 
     return router
+
+
+def _log_routes(router: APIRouter, runtime: "Runtime") -> None:
+    @router.get("/log-level")
+    async def log_level(_: MayLog) -> dict[str, Any]:
+        """From which level on this process logs, and which services it runs."""
+        return {"level": telemetry.level(), "services": runtime.services}
+
+    @router.put("/log-level")
+    async def set_log_level(wanted: LogLevel, who: MayLog) -> dict[str, Any]:
+        """Log more or less, until the process is started again. The change itself stands in the log at any level."""
+        before = telemetry.level()
+        telemetry.set_level("INFO")
+        log.info("log_level_changed", before=before, now=wanted.level, by=who.subject)
+        telemetry.set_level(wanted.level)
+        return {"level": telemetry.level(), "services": runtime.services}
 
 
 async def _known(request: Request) -> bool:

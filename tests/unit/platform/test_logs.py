@@ -12,7 +12,7 @@ import structlog
 
 from shared import telemetry
 from shared.errors import Invalid, Setup
-from shared.logs import Journal, LogFile, Wanted, since
+from shared.logs.files import Journal, LogFile, Wanted, since
 
 CANARY = "canary-horse-7f3a9"
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from shared.client import listens, parsed
 from shared.errors import Invalid, Setup
-from shared.logs import LEVELS, Journal, Line, Wanted, since
+from shared.logs.files import LEVELS, Journal, Line, Wanted, since
 from shared.settings import Configuration
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ENGINES: tuple[Engine, ...] = (Kafka(), Postgres())
 STARTS_S = 120.0  # for everything to work; a first start makes data and compiles
-DRAIN_S = 13.0  # services end within ten seconds
+DRAIN_S = 15.0  # services end within ten seconds
 STOP_S = 15.0
 MOST = 16  # processes of one service
 LISTENS = b"Vantage listens on "

@@ -217,8 +217,8 @@ def serve_here(
     from shared import telemetry
     from shared.platform import embedded
     from shared.runtime import application, serve
-    from shared.runtime.lock import lock_folder, named_socket
-    from shared.runtime.server import Sockets
+    from shared.runtime.lock import lock_folder
+    from shared.runtime.server import Sockets, socket_name
     from shared.settings import Configuration
 
     configuration = Configuration.read(options)
@@ -228,12 +228,10 @@ def serve_here(
     telemetry.configure(
         level=settings.log_level, style=settings.log_format, instance=settings.instance
     )
-    alone, default = embedded(settings), services[0].port if len(services) == 1 else HOUSE_PORT
-    with (
-        lock_folder(settings.data_dir, names, alone=alone, instance=settings.instance),
-        named_socket(settings.data_dir, names, settings.instance) as name,
-    ):
-        sockets = Sockets(settings, default, name)
+    alone, instance = embedded(settings), settings.instance
+    with lock_folder(settings.data_dir, names, alone=alone, instance=instance):
+        default = services[0].port if len(services) == 1 else HOUSE_PORT
+        sockets = Sockets(settings, default, socket_name(names, instance))
         settings = _listening(settings, sockets.listening, door="gateway" in names)
 
         app = application(services, settings, configuration=configuration)

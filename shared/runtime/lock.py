@@ -1,4 +1,4 @@
-"""One server a data folder, or one of each name: locks that end with the process that holds them."""
+"""One server a data folder, or one of each service and instance: locks that end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import fcntl
 import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.errors import Setup
 from shared.security.keys import private_folder
@@ -22,8 +22,8 @@ def lock_folder(
 ) -> Iterator[None]:
     """Hold the data folder while the server runs.
 
-    alone: no other server may use the folder, as embedded adapters demand; else only none of the same services
-    under the same name, which is `instance` (VANTAGE_INSTANCE).
+    alone: no other server may use the folder, as embedded adapters demand; else only none with the same instance
+    name of one of these services: leases and groups of the log know a process by that name.
 
     Raises:
         Setup: another server holds it, or it cannot be used; names the remedy.
@@ -32,29 +32,19 @@ def lock_folder(
     with ExitStack() as stack:
         stack.enter_context(_usable(data_dir))
         private_folder(folder)
-        stack.enter_context(_locked(folder / "server.lock", data_dir, shared=not alone))
+        server = Taken(
+            f"a Vantage server is already running on the data folder {data_dir}",
+            "Stop it, or choose another folder with --data-dir or VANTAGE_DATA_DIR",
+        )
+        stack.enter_context(_locked(folder / "server.lock", shared=not alone, taken=server))
         for name in () if alone else names:
-            stack.enter_context(_locked(folder / f"{name}-{instance}.lock", data_dir, shared=False))
+            one = Taken(
+                f"{name} is already running as {instance!r} on the data folder {data_dir}",
+                "Stop it, or give this one a name of its own with VANTAGE_INSTANCE",
+            )
+            path = folder / f"{name}.{instance}.lock"
+            stack.enter_context(_locked(path, shared=False, taken=one))
         yield
-
-
-@contextmanager
-def named_socket(data_dir: Path, names: Sequence[str], instance: str) -> Iterator[str]:
-    """The name of this server's Unix socket in the data folder, held while it runs.
-
-    Commands look for `api`: the gateway's, the first of them where there are several. All others have their own.
-    """
-    own = f"{names[0]}-{instance}"
-    if "gateway" not in names:
-        yield own
-        return
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(_locked(data_dir / "run" / "api.lock", data_dir, shared=False))
-        except Setup:
-            yield own
-        else:
-            yield "api"
 
 
 @contextmanager
@@ -80,13 +70,13 @@ def _below(path: Path, data_dir: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path, data_dir: Path, *, shared: bool) -> Iterator[None]:
+def _locked(path: Path, *, shared: bool, taken: Taken) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Setup(_taken(path, data_dir)) from None
+            raise Setup(taken.text(path)) from None
         if not shared:
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -97,11 +87,14 @@ def _locked(path: Path, data_dir: Path, *, shared: bool) -> Iterator[None]:
         )  # the lock goes with it; the file stays, so that nobody locks a removed one
 
 
-def _taken(path: Path, data_dir: Path) -> str:
-    holder = path.read_text().strip()
-    who = f"process {holder}" if holder else "another process"
-    return (
-        f"a Vantage server is already running on the data folder {data_dir} ({who}). "
-        "Stop it, or choose another folder with --data-dir or VANTAGE_DATA_DIR; "
-        "a further process of a service needs a VANTAGE_INSTANCE of its own"
-    )
+class Taken(NamedTuple):
+    """What to say where a lock is another process's."""
+
+    what: str
+    remedy: str
+
+    def text(self, path: Path) -> str:
+        """With the process that holds it, where the file tells."""
+        holder = path.read_text().strip()
+        who = f"process {holder}" if holder else "another process"
+        return f"{self.what} ({who}). {self.remedy}"

@@ -20,7 +20,7 @@ from shared.metrics import CONTENT_TYPE
 from shared.security.guard import LOCAL_OWNER_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 GRACE_S = 3  # for requests that are being answered
 WHOLE_S = 9.5  # for the whole drain; then the process ends anyway
 METRICS_OFFSET = 1000
+MAIN = "main"  # what a process is called that was given no name
 WS_MESSAGE_LIMIT = 1_000_000  # bytes that a browser may send at once
 log = structlog.get_logger(component="server")
 
@@ -96,6 +97,12 @@ class Sockets:
         except Setup:
             self.http.close()
             raise
+
+
+def socket_name(services: Sequence[str], instance: str) -> str:
+    """The name of the owner's socket: `api` for a gateway, where commands look first; one for each instance."""
+    first = "api" if "gateway" in services else services[0]
+    return first if instance == MAIN else f"{first}.{instance}"
 
 
 class Listener(uvicorn.Server):

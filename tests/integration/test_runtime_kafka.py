@@ -33,7 +33,7 @@ class House(NamedTuple):
 
     @property
     def gateway(self) -> Server:
-        return self.servers["one gateway"]
+        return self.servers["main gateway"]
 
 
 def documented(
@@ -73,13 +73,13 @@ def house(
     with ExitStack() as stack:
         stack.callback(postgres_server.drop_database, database)
         for own, arguments in commands:
-            name = f"{own['VANTAGE_INSTANCE']} {arguments[1]}"
+            name = f"{own.get('VANTAGE_INSTANCE', 'main')} {arguments[1]}"
             log = folder.with_name(name.replace(" ", "-"))
             servers[name] = start(log, *arguments, **{**shared, **own})
             stack.callback(processes.end, servers[name].process)
-        gateway = servers["one gateway"]
+        gateway = servers["main gateway"]
         yield House(
-            {**servers, "one gateway": Server(gateway.process, folder, gateway.log)}, shared
+            {**servers, "main gateway": Server(gateway.process, folder, gateway.log)}, shared
         )
 
 
@@ -113,7 +113,7 @@ def test_a_name_is_taken_once_and_a_further_one_is_the_remedy(house: House) -> N
     same = once(
         house.gateway.folder,
         *("run", "vms", "--port", "0"),
-        **{**house.shared, "VANTAGE_INSTANCE": "one"},
+        **house.shared,
     )
     assert (same.returncode, "already running" in same.stderr) == (2, True)
     assert "VANTAGE_INSTANCE" in same.stderr
@@ -134,7 +134,7 @@ def test_who_signs_in_at_one_gateway_is_known_at_the_other(house: House, tmp_pat
                 renewed = browser.post(f"{place}/api/v1/sessions/refresh", headers=csrf)
                 assert renewed.is_success, renewed.text
         # Its socket is beside the first one's, and goes with it: commands go on finding the first.
-        own = house.gateway.folder / "run" / "gateway-two.sock"
+        own = house.gateway.folder / "run" / "api.two.sock"
         assert own.exists()
     finally:
         processes.end(second.process)

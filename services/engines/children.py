@@ -22,6 +22,7 @@ PR_SET_PDEATHSIG = 1
 LOG_BYTES = 10_000_000  # then a log file is put aside, and the one before it goes
 LONGEST_LINE = 1_000_000
 LISTEN_S = 1.0
+TRIES = 3  # starts of a child that has never worked
 SETUP = 2  # the exit status of a command that is set up wrongly
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -54,7 +55,7 @@ class Order(NamedTuple):
 class Child:
     """One child. `run` is work for a supervisor: it does not return, and raises when the child ended by itself.
 
-    ready: set while it works. refused: why it cannot start as it is set up, once it has said so.
+    ready: set while it works. refused: why it cannot start, once that is clear.
     """
 
     def __init__(self, order: Order, log: LogFile, born: Callable[[int], None]) -> None:
@@ -65,6 +66,8 @@ class Child:
         self._log = log
         self._born = born
         self._last = ""
+        self._worked = False  # at least once
+        self._starts = 0
 
     async def run(self) -> None:
         """Start it and wait for its end; cancelled, ask it to end and wait for that.
@@ -85,10 +88,15 @@ class Child:
                 await asyncio.wait(listening, timeout=LISTEN_S)  # a grandchild may hold the pipes
                 for pump in listening:
                     pump.cancel()
-        why = f"{self.name} ended with status {process.returncode}: {self._last}"
-        if process.returncode == SETUP and not self.refused.done():
+        self._judge(process.returncode)
+        raise Ended(f"{self.name} ended with status {process.returncode}: {self._last}")
+
+    def _judge(self, status: int | None) -> None:
+        """Give up a child that says itself that it cannot start, or that never once came so far as to work."""
+        self._starts += 1
+        hopeless = status == SETUP or (not self._worked and self._starts >= TRIES)
+        if hopeless and not self.refused.done():
             self.refused.set_result(f"{self.name}: {self._last.removeprefix('Error: ')}")
-        raise Ended(why)
 
     async def _start(self, out: int, err: int) -> Process:
         parent, dies_by = os.getpid(), self._order.dies_by
@@ -125,6 +133,7 @@ class Child:
                 if self._order.aloud:
                     sys.stderr.write(f"{self.name:<16} | {text}\n")
             if self._order.ready in line:
+                self._worked = True
                 self.ready.set()
 
     async def _end(self, process: Process) -> None:

@@ -22,7 +22,7 @@ from shared.errors import Setup, Unavailable
 from shared.metrics import Metrics
 from shared.platform import embedded
 from shared.runtime.lock import lock_folder
-from shared.runtime.server import bind
+from shared.runtime.server import MAIN, bind
 from shared.settings import PREFIX
 from shared.supervisor import Supervisor
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ENGINES: tuple[Engine, ...] = (Kafka(), Postgres())
 STARTS_S = 120.0  # for everything to work; a first start makes data and compiles
-DRAIN_S = 13.0  # services end within ten seconds
+DRAIN_S = 15.0  # services end within ten seconds
 STOP_S = 15.0
 MOST = 16  # processes of one service
 LISTENS = b"Vantage listens on "
@@ -106,10 +106,9 @@ def members(
     services: Sequence[str], replicas: Mapping[str, int], settings: PlatformSettings
 ) -> list[Member]:
     """Every process, the gateway at the house's own port."""
-    first = settings.instance
     port = 8000 if settings.port is None else settings.port
     found = [
-        Member(service, first if number == 1 else f"{first}-{number}", free_port())
+        Member(service, MAIN if number == 1 else f"{MAIN}-{number}", free_port())
         for service in services
         for number in range(1, replicas.get(service, 1) + 1)
     ]

@@ -170,6 +170,7 @@ async def _elsewhere(
     if not settings.upstreams:
         yield Running()
         return
+    await table.look()
     async with make_client() as client:
         yield Running(
             fallback=make_proxy_router(table, client, lambda: issuer.issue(OWNER)),

@@ -124,12 +124,14 @@ class Table:
         """The OpenAPI documents of all upstreams."""
         return [one.answer.openapi for one in self._upstreams.values() if one.answer]
 
+    async def look(self) -> None:
+        """Look at every upstream once: a gateway that starts among others knows them before it takes calls."""
+        async with self._client() as client:
+            await asyncio.gather(*(self._see(client, one) for one in self._upstreams.values()))
+
     async def keep(self) -> None:
         """Look at the upstreams, each by itself so that a silent one holds up no other, until cancelled."""
-        async with (
-            httpx.AsyncClient(timeout=ANSWER_S, trust_env=False, auth=self._auth) as client,
-            asyncio.TaskGroup() as looks,
-        ):
+        async with self._client() as client, asyncio.TaskGroup() as looks:
             for upstream in self._upstreams.values():
                 looks.create_task(self._watch(client, upstream))
 
@@ -140,6 +142,9 @@ class Table:
             reason = f"{len(away)} of {len(self._upstreams)} upstreams take no calls"
             return Health(status="degraded", reason=reason, details=away)
         return Health(status="healthy", details={"ways": len(self._compiled)})
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=ANSWER_S, trust_env=False, auth=self._auth)
 
     async def _watch(self, client: httpx.AsyncClient, upstream: Upstream) -> None:
         while True:

@@ -68,11 +68,7 @@ async def start(
                 owner=detections,
             ),
             _table(topics.CAMERAS, CameraHandler(database, knowledge)),
-            Subscription(
-                topics=(topics.CAMERAS,),
-                group=f"{GROUP}-plans",
-                handler=PlanHandler(database, publisher),
-            ),
+            _plans(PlanHandler(database, publisher)),
             _table(topics.RULES, RuleHandler(database, knowledge)),
         ],
         jobs={"expiry": expiry},
@@ -92,6 +88,11 @@ def _table(topic: Topic, handler: Handler) -> Subscription:
     return Subscription(
         topics=(topic,), group=f"{GROUP}-{topic.name}", kind="table", handler=handler
     )
+
+
+def _plans(handler: Handler) -> Subscription:
+    """One process of ours says a camera's plan."""
+    return Subscription(topics=(topics.CAMERAS,), group=f"{GROUP}-plans", handler=handler)
 
 
 async def remember(database: Database) -> Knowledge:

@@ -150,7 +150,8 @@ def test_all_services_restarted_one_by_one_under_load_lose_nothing(
     house: House, receiver: Receiver, chance: random.Random
 ) -> None:
     yard.put_up(house, SCENE, receiver.url, options="&resume=1")
-    names = sorted(path.stem for path in (house.folder / "run").glob("*-main*.lock"))
+    files = (house.folder / "run").glob("*.main*.lock")
+    names = sorted(path.stem.replace(".", "-", 1) for path in files)
     names = [name for name in names if not name.startswith(("house", "ingest"))]
     chance.shuffle(names)
     with Readers(house) as readers:

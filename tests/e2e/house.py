@@ -50,7 +50,7 @@ class House(Server):
 
     def member(self, name: str) -> int:
         """The process id of a service, e.g. `orchestrator-main-2`; 0 while a new one takes over."""
-        return int((self.folder / "run" / f"{name}.lock").read_text() or 0)
+        return int((self.folder / "run" / f"{dotted(name)}.lock").read_text() or 0)
 
     def kill_member(self, name: str) -> int:
         """kill -9 one process; answers its id, once it is gone."""
@@ -69,7 +69,8 @@ class House(Server):
 
     def socket(self, name: str) -> Path:
         """The owner's socket of a process."""
-        return self.folder / "run" / ("api.sock" if name == "gateway-main" else f"{name}.sock")
+        first = dotted(name).replace("gateway.", "api.").removesuffix(".main")
+        return self.folder / "run" / f"{first}.sock"
 
     def place(self, engine: str) -> Place:
         """The folder and port of an engine."""
@@ -113,6 +114,11 @@ class House(Server):
             if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
                 lines.append(told)
         return lines
+
+
+def dotted(name: str) -> str:
+    """`orchestrator-main-2` as its files have it: `orchestrator.main-2`."""
+    return name.replace("-", ".", 1)
 
 
 def status_of(path: Path, target: str) -> int:

@@ -3,22 +3,25 @@
 import os
 from pathlib import Path
 
-KAFKA_VERSION = "4.1.1"
+from services.engines.kafka import VERSION as KAFKA_VERSION
+from services.engines.kafka import jars as kafka
+from services.engines.places import programs as engines
+
+__all__ = [
+    "CHROMIUM_NAMES",
+    "KAFKA_VERSION",
+    "ROOT",
+    "SYSTEM_PYTHON",
+    "VERSITYGW_VERSION",
+    "data",
+    "engines",
+    "kafka",
+    "versitygw",
+]
 VERSITYGW_VERSION = "1.8.0"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 ROOT = Path(__file__).parents[2]
-
-
-def engines() -> Path:
-    """The cache of engines that were fetched, shared by all checkouts of this user."""
-    chosen = os.environ.get("VANTAGE_ENGINES_DIR")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "vantage" / "engines"
-
-
-def kafka() -> Path:
-    """The folder of Kafka's jars, one per version."""
-    return engines() / f"kafka-{KAFKA_VERSION}"
 
 
 def versitygw() -> Path:

@@ -10,7 +10,7 @@ from tests.engines.folders import ROOT
 
 CODE = ("schemas", "shared", "services", "annotation_ui")
 SERVICES = ("gateway", "vms", "orchestrator", "dashboard", "ingest", "inference", "notifier")
-COMPOSERS = ("main", "analyze", "demo")  # a file, or the folder it grew into
+COMPOSERS = ("main", "analyze", "demo", "engines")  # a file, or the folder it grew into
 COMMANDS = ("topics",)  # of the command line, and of no service
 
 

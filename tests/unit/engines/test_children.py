@@ -75,6 +75,21 @@ async def test_a_child_that_is_set_up_wrongly_says_why(tmp_path: Path) -> None:
     assert child.refused.result() == "toy: no such thing"
 
 
+async def test_a_child_that_never_works_is_given_up_and_one_that_once_worked_is_not(
+    tmp_path: Path,
+) -> None:
+    program = "import sys; print('broken', file=sys.stderr); sys.exit(1)"
+    never, _, _ = made(tmp_path, program)
+    once, _, _ = made(tmp_path, f"print('it works'); {program}")
+    for child in (never, once):
+        for _ in range(children.TRIES):
+            assert not child.refused.done()
+            with pytest.raises(Ended):
+                await child.run()
+    assert never.refused.result() == "toy: broken"
+    assert not once.refused.done()
+
+
 async def test_what_outlives_a_child_with_its_pipes_open_holds_up_nothing(tmp_path: Path) -> None:
     program = (
         f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {WORKS!r}]).pid)"

@@ -222,6 +222,17 @@ class _Anybody:
         return NOBODY
 
 
+async def test_a_table_knows_after_one_look() -> None:
+    async with house("a", "b") as found:
+        other = Table([peer.url for peer in found.peers], lambda: "token")
+        assert other.match("HEAD", "/things/7") is None
+        await other.look()
+        assert other.complete
+        match = other.match("HEAD", "/things/7")
+        assert match is not None
+        assert set(other.turn(match)) == {peer.url for peer in found.peers}
+
+
 async def test_health_tells_strangers_no_address() -> None:
     async with house("a", "b") as found:
         await found.peers[0].stop()

@@ -74,14 +74,19 @@ async def open_kafka(
             session=session,
         )
         stack.push_async_callback(opened.close)
-        try:
-            await producer.open()
-        except (KafkaError, TimeoutError) as error:
-            raise Setup(
-                f"Kafka gives us no producer id: {error!r}; give this login IdempotentWrite on the"
-                " cluster, or look at the brokers"
-            ) from error
+        await _numbered(producer)
         yield opened
+
+
+async def _numbered(producer: Producer) -> None:
+    """Have the brokers give the producer its number, without which nothing is sent exactly once in a row."""
+    try:
+        await producer.open()
+    except (KafkaError, TimeoutError) as error:
+        raise Setup(
+            f"Kafka gives us no producer id: {error!r}; give this login IdempotentWrite on the"
+            " cluster, or look at the brokers"
+        ) from error
 
 
 def _consumers(

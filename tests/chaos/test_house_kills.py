@@ -42,6 +42,7 @@ MARKS_S = 3.0  # ingest stores how far it is each second; a busy machine is late
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.kafka,
+    pytest.mark.postgres,
     pytest.mark.timeout(900),
     pytest.mark.parametrize("turn", range(REPEATS)),
 ]

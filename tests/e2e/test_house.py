@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCENE = Scene(seed=yard.SEED, duration_s=22)
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(480)]
 
 
 @pytest.fixture
@@ -55,6 +55,10 @@ def test_the_scene_with_processes_killed_in_its_middle(house: House, receiver: R
     as_derived(house)
     assert house.call("GET", "/api/v1/camera-status")["items"][0]["epoch"] == 2
     before = yard.incidents(house)
+    for row in before:  # one process wrote it and another one shows it
+        eventually(lambda path=row["snapshot"]: house.ask("GET", path).status_code == 200)
+    links = [body["data"]["links"]["incident"] for body in receiver.bodies]
+    assert all(link.startswith(f"{house.url}/") for link in links)
 
     house.kill()
     eventually(lambda: house.left() == [])

@@ -2,15 +2,20 @@
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from services import main
+from shared import telemetry
 from shared.security.scopes import ROLES
 from tests.engines import processes
 from tests.integration.test_runtime_process import once, start
 
+Run = Callable[..., None]
 BOUND_S = 120.0  # generous: what is refused is refused in seconds, on a machine that others use too
 
 
@@ -65,6 +70,20 @@ def test_a_client_that_the_gateway_does_not_know(tmp_path: Path) -> None:
         processes.end(gateway.process)
 
 
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`vantage up` in this process, as far as it comes."""
+    monkeypatch.setattr(telemetry, "configure", lambda **_: None)
+
+    def run(*arguments: str, said: str, **more: str) -> None:
+        environment = {"VANTAGE_DATA_DIR": str(tmp_path / "data"), **more}
+        ended = CliRunner().invoke(main.app, ["up", *arguments], env=environment)
+        assert ended.exit_code == 2, ended.output
+        assert said in ended.output
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("arguments", "more", "said"),
     [
@@ -75,17 +94,17 @@ def test_a_client_that_the_gateway_does_not_know(tmp_path: Path) -> None:
     ],
 )
 def test_a_house_that_cannot_be(
-    tmp_path: Path, arguments: tuple[str, ...], more: dict[str, str], said: str
+    house: Run, arguments: tuple[str, ...], more: dict[str, str], said: str
 ) -> None:
-    refused(tmp_path / "data", "up", "--port", "0", *arguments, said=said, **more)
+    house("--port", "0", *arguments, said=said, **more)
 
 
-def test_a_house_whose_port_is_taken(tmp_path: Path) -> None:
+def test_a_house_whose_port_is_taken(house: Run, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        refused(tmp_path / "data", "up", "--engines", "--port", port, said=f"port {port}")
+        house("--engines", "--port", port, said=f"port {port}")
     assert not (tmp_path / "data" / "engines").exists()
 
 

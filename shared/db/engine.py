@@ -12,7 +12,7 @@ What the words mean:
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import text
@@ -250,12 +250,22 @@ class Database:
         self._adapter.admit()
         task = asyncio.current_task()
         asked = task.cancelling() if task else 0
-        borrowed = stack.enter_async_context(engine.connect())
+        borrowed = stack.enter_async_context(self._borrowed(engine))
         connection = await _plainly(self._adapter, borrowed)
         if task and task.cancelling() > asked:
             raise asyncio.CancelledError  # the pool waits by wait_for, which loses it in Python 3.11
         await _plainly(self._adapter, connection.begin(), connection)
         return connection
+
+    @asynccontextmanager
+    async def _borrowed(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool. One that breaks on its way back is the pool's business alone."""
+        connection = await engine.connect()
+        try:
+            yield connection
+        finally:
+            with suppress(*self._adapter.errors):
+                await asyncio.shield(asyncio.create_task(connection.close()))
 
     async def _commit(self, connection: AsyncConnection, transaction: Transaction) -> None:
         await _plainly(self._adapter, connection.commit(), connection)

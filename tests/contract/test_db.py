@@ -218,15 +218,19 @@ class TestOutbox:
     async def test_the_events_of_a_key_stand_in_the_order_of_their_commits(
         self, database: Database
     ) -> None:
-        committed: list[str] = []
+        order: list[str] = []
+        open_now: set[str] = set()
 
         async def say(writer: int, number: int) -> None:
             event = status(100 * writer + number)
             async with database.transaction() as tx:
-                tx.after_commit(lambda: committed.append(event.id))
                 await tx.add([status(number, camera=f"own{writer}")])
                 await tx.add([event])
+                assert not open_now  # who has added to the key before has committed
+                open_now.add(event.id)
                 await asyncio.sleep(0)
+                order.append(event.id)
+                open_now.remove(event.id)
 
         async def write(writer: int) -> None:
             for number in range(8):
@@ -234,7 +238,7 @@ class TestOutbox:
 
         await asyncio.gather(*(write(writer) for writer in range(6)))
         stood = [event.id for event in await waiting(database) if event.key == "door"]
-        assert stood == committed
+        assert stood == order
         assert len(stood) == 48
 
     async def test_a_tombstone_stays_one(self, database: Database) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,7 +20,7 @@ from shared.bus.kafka.access import Access, servers
 from shared.bus.kafka.producer import Producer
 from shared.bus.kafka.reader import KafkaReader
 from shared.bus.kafka.refusals import refusals
-from shared.bus.kafka.topics import ensure, open_topics
+from shared.bus.kafka.topics import KafkaTopics, ensure, open_topics
 from shared.bus.partitions import partition_of
 from shared.bus.port import Kind, Listener, Message, Partition
 from shared.errors import Setup
@@ -56,13 +56,11 @@ async def open_kafka(
     """
     access, known = access or Access(), tuple(topics)
 
-    async def look(*, create: bool) -> Sequence[Difference]:
-        async with open_topics(url, known, access=access, replication=replication) as there:
-            return await (ensure(there) if create else there.plan())
+    def there() -> AbstractAsyncContextManager[KafkaTopics]:
+        return open_topics(url, known, access=access, replication=replication)
 
-    differing = await look(create=True)
-    for one in differing:
-        log.warning("topic_differs", difference=str(one), remedy="vantage topics plan")
+    differing = Differing(there)
+    await differing.start()
     clients = {"bootstrap_servers": servers(url), **access.options()}
     producer = Producer(servers(url), access.options())
     async with AsyncExitStack() as stack:
@@ -70,23 +68,12 @@ async def open_kafka(
             known,
             producer,
             _consumers(clients, session),
-            Differing(differing, look),
+            differing,
             session=session,
         )
         stack.push_async_callback(opened.close)
-        await _numbered(producer)
-        yield opened
-
-
-async def _numbered(producer: Producer) -> None:
-    """Have the brokers give the producer its number, without which nothing is sent exactly once in a row."""
-    try:
         await producer.open()
-    except (KafkaError, TimeoutError) as error:
-        raise Setup(
-            f"Kafka gives us no producer id: {error!r}; give this login IdempotentWrite on the"
-            " cluster, or look at the brokers"
-        ) from error
+        yield opened
 
 
 def _consumers(
@@ -111,11 +98,23 @@ def _consumers(
 class Differing:
     """What differs among the topics; looked at again now and then, until an operator has put it right."""
 
-    def __init__(self, found: Sequence[Difference], look: Callable[..., Any]) -> None:
-        self.found = found
-        self._look = look
-        self._looked = time.monotonic()
+    def __init__(self, there: Callable[[], AbstractAsyncContextManager[KafkaTopics]]) -> None:
+        self.found: Sequence[Difference] = ()
+        self._there = there
+        self._looked = 0.0
         self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Create what is missing and say what else differs.
+
+        Raises:
+            Setup: see `ensure`.
+        """
+        async with self._there() as topics:
+            self.found = await ensure(topics)
+        self._looked = time.monotonic()
+        for one in self.found:
+            log.warning("topic_differs", difference=str(one), remedy="vantage topics plan")
 
     def refresh(self) -> None:
         """Look again in the background, if something differed the last time and that is a while ago."""
@@ -132,7 +131,8 @@ class Differing:
     async def _refresh(self) -> None:
         self._looked = time.monotonic()
         try:
-            self.found = await self._look(create=False)
+            async with self._there() as topics:
+                self.found = await topics.plan()
         except Setup as error:
             log.info("topics_not_looked_at", reason=str(error))
 

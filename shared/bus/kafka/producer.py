@@ -22,6 +22,8 @@ from aiokafka.errors import (
     ProducerClosed,
 )
 
+from shared.errors import Setup
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,9 +64,15 @@ class Producer:
         """Start the first one.
 
         Raises:
-            KafkaError, TimeoutError: no broker gives it a number.
+            Setup: no broker gives it a number.
         """
-        await self._sound()
+        try:
+            await self._sound()
+        except (KafkaError, TimeoutError) as error:
+            raise Setup(
+                f"Kafka gives us no producer id: {error!r}; give this login IdempotentWrite on the"
+                " cluster, or look at the brokers"
+            ) from error
 
     async def send(self, placed: Sequence[tuple[Message, int]]) -> Sequence[RecordMetadata]:
         """Send all, in order; returns where each is once all in-sync replicas have them.

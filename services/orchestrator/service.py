@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schemas import topics
 from services.orchestrator import store
@@ -13,6 +13,7 @@ from services.orchestrator.handlers import (
     GROUP,
     CameraHandler,
     DetectionHandler,
+    PredicateHandler,
     RuleHandler,
     tell,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from schemas.event import Topic
+    from services.orchestrator.handlers import StageHandler
     from shared.bus.port import Handler
     from shared.db.engine import Database
     from shared.platform import ServicePlatform
@@ -41,15 +43,18 @@ async def start(
     database, publisher, clock = platform.database, platform.publisher, platform.clock
     knowledge = await remember(database)
     checkpoints = Checkpoints(database)
-    detections = DetectionHandler(
-        database,
-        checkpoints,
-        publisher,
-        clock,
-        knowledge=knowledge,
-        metrics=platform.metrics,
-        interval_s=settings.checkpoint_s,
-    )
+    stages = [
+        kind(
+            database,
+            checkpoints,
+            publisher,
+            clock,
+            knowledge=knowledge,
+            metrics=platform.metrics,
+            interval_s=settings.checkpoint_s,
+        )
+        for kind in (DetectionHandler, PredicateHandler)
+    ]
     incidents = Incidents(database, publisher, clock, platform.metrics)
 
     async def expiry() -> None:
@@ -58,12 +63,9 @@ async def start(
     yield Running(
         router=make_router(Rules(database, publisher, clock, knowledge), incidents, clock),
         subscriptions=[
-            Subscription(
-                topics=(topics.DETECTIONS,),
-                group=GROUP,
-                handler=detections,
-                positions=checkpoints,
-                owner=detections,
+            *(
+                _stage(topic, checkpoints, stage)
+                for topic, stage in zip((topics.DETECTIONS, topics.PREDICATES), stages, strict=True)
             ),
             _table(topics.CAMERAS, CameraHandler(database, publisher, knowledge)),
             _table(topics.RULES, RuleHandler(database, knowledge)),
@@ -78,6 +80,13 @@ async def _check_rules(knowledge: Knowledge) -> Health:
         names = ", ".join(sorted(knowledge.broken))
         return Health(status="degraded", reason=f"rules that cannot be read: {names}")
     return Health(status="healthy")
+
+
+def _stage(topic: Topic, positions: Checkpoints, stage: StageHandler[Any]) -> Subscription:
+    """Partitions are shared; the state of each moves with it."""
+    return Subscription(
+        topics=(topic,), group=stage.group, handler=stage, positions=positions, owner=stage
+    )
 
 
 def _table(topic: Topic, handler: Handler) -> Subscription:
@@ -103,11 +112,12 @@ SERVICE = Service(
     port=8002,
     settings=OrchestratorSettings,
     start=start,
-    consumes=(topics.DETECTIONS, topics.CAMERAS, topics.RULES),
+    consumes=(topics.DETECTIONS, topics.PREDICATES, topics.CAMERAS, topics.RULES),
     produces=(
         topics.PLANS,
         topics.TRACKS,
         topics.TRACKS_LIVE,
+        topics.PREDICATES,
         topics.RULES,
         topics.INCIDENTS,
         topics.ALERTS,

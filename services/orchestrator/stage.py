@@ -138,16 +138,17 @@ class CameraStage:
                 effects.incidents.append(self._say(envelope, id, said))
 
     def _say(self, cause: Envelope, id: str, event: Event) -> Envelope:
-        return Envelope(
-            id=id,
-            source=self._source,
-            topic=_home(event),
-            key=event.key,
-            event=event,
-            traceparent=cause.traceparent,
-            correlation=cause.correlation or cause.id,
-        )
+        return say(cause, self._source, id, event)
 
 
-def _home(event: Event) -> str:
-    return event.topics[0].name
+def say(cause: Envelope, source: str, id: str, event: Event) -> Envelope:
+    """An event that follows from another one, at its home; it hands on trace and correlation."""
+    return Envelope(
+        id=id,
+        source=source,
+        topic=event.topics[0].name,
+        key=event.key,
+        event=event,
+        traceparent=cause.traceparent,
+        correlation=cause.correlation or cause.id,
+    )

@@ -85,11 +85,10 @@ class Trail(msgspec.Struct, array_like=True):
             standing = self.holding.pop(one.track, None)
             holding[one.track] = held if standing is None else standing
         if keep:
-            ended = {
-                track: msgspec.structs.replace(h, last=at) for track, h in self.holding.items()
-            }
-            self.past = {t: h for t, h in self.past.items() if at - h.last <= keep}
-            self.past.update(ended | self.pulsed)
+            over = at if before is None else min(at, before.until)
+            ended = {t: msgspec.structs.replace(h, last=over) for t, h in self.holding.items()}
+            past = self.past | ended | self.pulsed
+            self.past = {t: h for t, h in past.items() if at - h.last <= keep}
         self.holding = holding
         self.blanks = [spell for spell in self.blanks if spell[1] > at - keep]
 

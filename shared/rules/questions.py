@@ -215,7 +215,8 @@ def refuse_same(value: Mapping[str, Any], path: str) -> None:
 def camera_schema(operator: dict[str, Any]) -> dict[str, Any]:
     """The schema of an operator's fields with those that put it onto a camera."""
     where = struct_schema(Where)["properties"]
-    return {**operator, "properties": {**operator["properties"], **where}}
+    fields = {**operator["properties"], **where}
+    return {**operator, "properties": fields, "dependentRequired": {"within": ["camera"]}}
 
 
 def count_schema(count: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from shared.rules.schema import rule_schema
 from tests.unit.rules.scenes import SCENE, rule
 
 ENTER: dict[str, Any] = {"enter": {"class": "person", "zone": "door"}}
+BAY = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]
 CANONICAL = b'{"id":"r","match":{"enter":{"class":"person","zone":"door"}},"title":"x"}'
 
 LOITERING = """
@@ -60,7 +61,22 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"match": {}}, "$.match", "[]", "exactly one operator"),
     ({"match": {"all": []}}, "$.match.all", "[]", "write all:"),
     ({"match": {"all": [ENTER, {"x": 1}]}}, "$.match.all[1].x", "1", "use one of"),
-    ({"match": {"cross": {"line": "l", "camera": "gate"}}}, "$.match.cross.camera", "'gate'", "not supported yet"),
+    ({"match": {"cross": {"line": "l", "camera": ""}}}, "$.match.cross.camera", "''", "write what"),
+    ({"match": {"cross": {"line": "l", "camera": "a", "within": "25h"}}}, "$.match.cross.within", "'90000s'", "at most 24h"),
+    ({"match": {"cross": {"line": "l", "camera": "a", "same": "track"}}}, "$.match.cross.same", "'track'", "remove it"),
+    ({"match": {"all": [ENTER, {"enter": {"camera": "a", "zone": "z"}}]}}, "$.match.all[0].enter", "'enter'", "write camera:"),
+    ({"match": {"min_track_age": {"camera": "a"}}}, "$.match.min_track_age", "{'camera': 'a'}", "write it like"),
+    ({"match": {"enter": {"camera": "a", "zone": "z"}}, "scope": {"cameras": ["b"]}}, "$.match.enter.camera", "'a'", "scope.cameras"),
+    ({"match": {"enter": {"camera": "a", "zone": "z"}}, "group_by": ["track"]}, "$.group_by", "['track']", "group by camera"),
+    ({"match": {"count": {"across": "zones", "op": ">", "n": 1}}}, "$.match.count.across", "'zones'", "use one of cameras"),
+    ({"match": {"count": {"across": "cameras", "camera": "a", "op": ">", "n": 1}}}, "$.match.count.across", "'cameras'", "leave one out"),
+    ({"match": {"distinct": {"of": ENTER, "op": ">", "n": 1}}}, "$.match.distinct", "{'of'", "write what"),
+    ({"match": {"distinct": {"of": ENTER, "op": ">", "n": 1, "within": "0s"}}}, "$.match.distinct.within", "'0s'", "within: 30s"),
+    ({"match": {"distinct": {"of": ENTER, "op": ">", "n": 1, "within": "9s", "same": "plate"}}}, "$.match.distinct.same", "'plate'", "remove it"),
+    ({"match": {"distinct": {"of": {"count": {"op": ">", "n": 1}}, "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.field", "'track'", "field: camera"),
+    ({"match": {"distinct": {"of": {"count": {"op": ">", "n": 1}}, "field": "zone", "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.field", "'zone'", "field: track"),
+    ({"match": {"distinct": {"of": {"distinct": {}}, "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.of.distinct", "{}", "name no cameras"),
+    ({"match": {"distinct": {"of": {"seq": {}}, "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.of.seq", "{}", "this version evaluates"),
     ({"match": {"schedule": {"between": [420, "20:00"]}}}, "$.match.schedule.between[0]", "420", "in quotes"),
     ({"match": {"schedule": {"between": ["7:00", "20:00"]}}}, "$.match.schedule.between[0]", "'7:00'", '"07:00"'),
     ({"match": {"schedule": {"between": ["07:00", "07:00"]}}}, "$.match.schedule.between", "", "whole day"),
@@ -101,6 +117,22 @@ def test_what_is_wrong_is_said_with_path_value_and_remedy(
     assert value in found.value
     assert remedy in str(found)
     assert caught.value.field == path
+
+
+def test_a_document_over_several_cameras_is_read() -> None:
+    gate = {"cross": {"camera": "gate", "class": "truck", "line": "in", "dir": "L2R"}}
+    match = {"all": [gate, {"not": {"dwell": {"camera": "dock", "zone": "bay", "min": "1m"}}}]}
+    loaded = load({"id": "r", "match": match, "defs": {"zones": {"bay": BAY}}})
+    assert loaded.group_by == ()
+    assert [part.cameras for part in loaded.parts.values()] == [("gate",), ("dock",)]
+    elsewhere = load({"id": "r", "match": match})
+    assert not {one.key for one in loaded.parts.values()} & {
+        p.key for p in elsewhere.parts.values()
+    }
+    jsonschema.validate(loaded.document, rule_schema())
+    again = load({"id": "other", "match": gate, "defs": {"zones": {"bay": BAY}}})
+    (part,) = again.parts.values()
+    assert part.key in {one.key for one in loaded.parts.values()}
 
 
 @pytest.mark.parametrize("word", PLANNED)
@@ -205,7 +237,7 @@ def test_the_schema_knows_every_operator_and_refuses_what_the_loader_refuses() -
     schema = rule_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     operators = schema["$defs"]["condition"]["properties"]
-    assert set(operators) == {*PREDICATES, "all", "any", "not"}
+    assert set(operators) == {*PREDICATES, "distinct", "all", "any", "not"}
     validator = jsonschema.Draft202012Validator(schema)
     for fields, *_ in WRONG[:10]:
         if not {"tests", "defs"} & set(fields) and fields["match"] != WRONG[7][0]["match"]:

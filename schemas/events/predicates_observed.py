@@ -57,6 +57,10 @@ class PredicatesObserved(Event, frozen=True, kw_only=True):
     epoch: int
     seq: Annotated[int, Meta(description="Newest frame that was looked at.")]
     observed_at: Annotated[Micros, Meta(description="Strictly increasing for a camera.")]
+    said_at: Annotated[
+        Micros,
+        Meta(description="Host time; tells a camera that is silent from one that is catching up."),
+    ]
     period: Annotated[int, Meta(gt=0, description="Expected time between frames, microseconds.")]
     gaps: tuple[Gap, ...] = ()
     closed: Annotated[

@@ -105,8 +105,8 @@ class Camera:
         self._heard.append(id)
         return True
 
-    def mark(self, mark: Mark) -> list[Said]:
-        """Take a mark in: the evaluator's clock goes on, and a second may be over."""
+    def mark(self, mark: Mark, *, now: int) -> list[Said]:
+        """Take a mark in: the evaluator's clock goes on, and a second may be over. `now` is host time."""
         if isinstance(mark, StreamOpened):
             if mark.epoch >= self._opened[0]:
                 self._open(mark.epoch, max(mark.opened_at, self._at), (mark.width, mark.height))
@@ -122,12 +122,12 @@ class Camera:
         said = self._flush() if ends else []
         if self._evaluator.asked and not isinstance(mark, StreamInterrupted):
             closed = isinstance(mark, StreamClosed)
-            about = partial(self._about, mark.at)
+            about = partial(self._about, mark.at, now)
             said += self._answer(self._teller.mark(mark.at, about, closed=closed))
         return said
 
-    def look(self, event: DetectionsMade) -> Seen:
-        """Track and evaluate a frame.
+    def look(self, event: DetectionsMade, *, now: int) -> Seen:
+        """Track and evaluate a frame; `now` is host time and decides nothing here.
 
         Raises:
             ValueError: a detection is malformed.
@@ -154,7 +154,7 @@ class Camera:
         if event.coverage != "none":
             fast.append(self._overlay(event, tracked, held))
         if self._evaluator.asked:
-            at, about = event.captured_at, partial(self._about, event.captured_at)
+            at, about = event.captured_at, partial(self._about, event.captured_at, now)
             fast += self._answer(self._teller.frame(at, about, changed=step.answers))
         return Seen(fast, step.matches, step.gaps, step.near_misses)
 
@@ -244,7 +244,7 @@ class Camera:
             points.append(TrackPoint(event.captured_at, one.box, one.score))
         return said
 
-    def _about(self, at: int) -> About:
+    def _about(self, at: int, now: int) -> About:
         camera = self._knowledge.camera(self._name, at)
         epoch, seq = self._last
         return About(
@@ -253,6 +253,7 @@ class Camera:
             camera_version=camera.document_version if camera is not None else 0,
             epoch=epoch,
             seq=seq,
+            said_at=now,
             model=self._model,
             tracker=self._version,
             simulated=self._simulated,

@@ -62,7 +62,7 @@ class CameraStage:
         self._dumps: dict[str, bytes] = {}
 
     def handle(self, envelope: Envelope, *, now: int) -> Effects:
-        """Take in the next event of the partition; `now` is host time and only stamped on alerts.
+        """Take in the next event of the partition; `now` is host time and only stamped on what is said.
 
         Raises:
             Poison: the event cannot be digested; the stage must be loaded anew.
@@ -77,7 +77,7 @@ class CameraStage:
             if isinstance(event, DetectionsMade):
                 self._look(camera, envelope, event, effects, now)
             elif camera.hears(envelope.id, event):
-                for second in camera.mark(event):
+                for second in camera.mark(event, now=now):
                     effects.fast.append(self._say(envelope, *second))
             else:
                 effects.late += 1
@@ -128,7 +128,7 @@ class CameraStage:
         if not camera.admits(event):
             effects.late += 1
             return
-        seen = camera.look(event)
+        seen = camera.look(event, now=now)
         effects.gaps += seen.gaps
         effects.near_misses += seen.near_misses
         effects.fast += [self._say(envelope, *one) for one in seen.fast]

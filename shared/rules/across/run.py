@@ -31,6 +31,7 @@ class KeptRun(msgspec.Struct, array_like=True):
 
     at: int
     begun: int
+    since: int
     holds: bool
     gapped: bool
     lines: dict[str, Line]
@@ -42,7 +43,7 @@ class KeptRun(msgspec.Struct, array_like=True):
 class Run:
     """A rule over the statements of its cameras, moment by moment. `at`: the next moment is not before it.
 
-    A moment is the event time of a statement of one of its cameras. What happens in it depends on the statements
+    `since`: from when on it waits for cameras that never spoke, as the site counts time. A moment is the event time of a statement of one of its cameras. What happens in it depends on the statements
     up to it alone, and not on the order in which they came.
     """
 
@@ -57,6 +58,7 @@ class Run:
         self._begun = NEVER
         self.refused: tuple[Problem, ...] = ()
         self.at = NEVER
+        self.since = 0
         self.program: Program | None = None
         self.switch(NEVER)
 
@@ -114,6 +116,7 @@ class Run:
         return KeptRun(
             at=self.at,
             begun=self._begun,
+            since=self.since,
             holds=self._holds,
             gapped=self._gapped,
             lines=self._lines,
@@ -126,7 +129,7 @@ class Run:
         """Go on from a dump; the timeline says which version was in force then."""
         self.at = NEVER
         self.switch(kept.at - 1)
-        self.at, self._begun = kept.at, kept.begun
+        self.at, self.since, self._begun = kept.at, kept.since, kept.begun
         self._holds, self._gapped = kept.holds, kept.gapped
         self._lines, self._memories, self._homes = kept.lines, kept.memories, kept.homes
         self._emission.load(kept.emitted)

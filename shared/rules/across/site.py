@@ -18,14 +18,38 @@ from shared.rules.values import CoverageGap
 LATENESS = 3 * SECOND
 """Statements may come so much later than newer ones of other cameras, or of their own, in event time."""
 SILENCE = 10 * SECOND
-"""A camera whose newest statement is so much older than the newest of all is not waited for."""
+"""A camera that says nothing for so long, while others speak, is not waited for."""
+PAUSE = 2 * SECOND
+"""All live cameras speak more often: where nobody does for longer, nobody is silent, and a stage was away."""
+STEP = 60 * SECOND
+"""A host clock that is so far behind another was set back, or the other one is gone."""
 
 
 class KeptMark(msgspec.Struct, array_like=True):
-    """The newest statement of a camera, and whether its stream ended with it."""
+    """The newest statement of a camera, whether its stream ended with it, and when it spoke last."""
 
     at: int
     closed: bool
+    spoke_at: int
+
+
+class Pace(msgspec.Struct, array_like=True):
+    """How long cameras have been speaking, by the host times of what they say; in microseconds.
+
+    Host time passes here only while somebody speaks. After an outage of a stage the backlog of one camera comes
+    before that of another: then event time runs ahead and this clock does not, and nobody is given up.
+    """
+
+    spoken: int = 0
+    newest: int = -(1 << 62)
+
+    def hear(self, said_at: int) -> None:
+        """Somebody spoke at this host time."""
+        if said_at < self.newest - STEP:
+            self.newest = said_at
+        if said_at > self.newest:
+            self.spoken += min(said_at - self.newest, PAUSE)
+            self.newest = said_at
 
 
 class KeptSite(msgspec.Struct, array_like=True, tag="vantage.across.v1"):
@@ -34,6 +58,7 @@ class KeptSite(msgspec.Struct, array_like=True, tag="vantage.across.v1"):
     late: int
     waiting: list[Heard]
     marks: dict[str, KeptMark]
+    pace: Pace
     runs: dict[str, KeptRun]
 
 
@@ -48,8 +73,8 @@ class Outcomes(msgspec.Struct):
 class Site:
     """Rules over the cameras of a site.
 
-    A rule goes on to the event time that all its cameras have passed by the lateness; one that is silent or closed
-    holds nobody up. So what comes out is the same in whatever order statements came, if none came later than that.
+    A rule goes on to the event time that all its cameras have passed by the lateness. One that is silent or closed
+    holds nobody up; one that speaks does, however far it is behind: its stage is catching up. So what comes out is the same in whatever order statements came, if none came later than that.
     """
 
     def __init__(self, name: str, scenes: History[Scene], rules: History[Rule]) -> None:
@@ -60,6 +85,7 @@ class Site:
         self._runs: dict[str, Run] = {}
         self._waiting: dict[str, list[Heard]] = {}
         self._marks: dict[str, KeptMark] = {}
+        self._pace = Pace()
         self.late = 0
 
     @property
@@ -74,6 +100,7 @@ class Site:
 
     def hear(self, heard: Heard) -> Outcomes:
         """Take in the next statement of the log."""
+        self._pace.hear(heard.event.said_at)
         self._enrol()
         outcomes = Outcomes(late=int(self._is_late(heard)))
         self.late += outcomes.late
@@ -89,7 +116,7 @@ class Site:
         """The whole state; `load` of it goes on as this site would."""
         waiting = [heard for _, line in sorted(self._waiting.items()) for heard in line]
         runs = {name: run.dump() for name, run in self._runs.items()}
-        return msgspec.msgpack.encode(KeptSite(self.late, waiting, self._marks, runs))
+        return msgspec.msgpack.encode(KeptSite(self.late, waiting, self._marks, self._pace, runs))
 
     def load(self, state: bytes) -> None:
         """Take over a dump.
@@ -101,7 +128,7 @@ class Site:
             kept = msgspec.msgpack.decode(state, type=KeptSite)
         except msgspec.DecodeError as error:
             raise ValueError(f"not a checkpoint of a site: {error}") from error
-        self.late, self._marks = kept.late, kept.marks
+        self.late, self._marks, self._pace = kept.late, kept.marks, kept.pace
         self._waiting = {}
         for heard in kept.waiting:
             self._waiting.setdefault(heard.event.camera, []).append(heard)
@@ -121,6 +148,7 @@ class Site:
     def _run(self, name: str) -> Run:
         timeline = SiteTimeline(self._name, name, self._scenes, self._rules)
         run = self._runs[name] = Run(self._name, timeline)
+        run.since = self._pace.spoken
         return run
 
     def _is_late(self, heard: Heard) -> bool:
@@ -137,7 +165,7 @@ class Site:
         camera, at = heard.event.camera, heard.at
         mark = self._marks.get(camera)
         if mark is None or at > mark.at:
-            self._marks[camera] = KeptMark(at, heard.event.closed)
+            self._marks[camera] = KeptMark(at, heard.event.closed, self._pace.spoken)
         line = self._waiting.setdefault(camera, [])
         place = bisect_left(line, at, key=_at)
         if place < len(line) and line[place].at == at:
@@ -148,12 +176,13 @@ class Site:
     def _advance(self, run: Run, outcomes: Outcomes) -> None:
         """Take a rule through every moment that has come."""
         while True:
-            heard = [name for name in run.cameras if name in self._marks]
-            limit = self._limit(heard or self._marks)
+            limit = self._limit(run)
             at = self._next(run, limit)
-            due = run.due(max(limit - 1, self._patience) if at is None else at)
+            due = run.due(max(limit, self._passed(self._marks)) - 1 if at is None else at)
             if due is not None:
+                before = run.cameras
                 run.switch(max(due, run.at))
+                run.since = run.since if run.cameras == before else self._pace.spoken
             elif at is None:
                 run.at = max(run.at, limit)
                 return
@@ -162,20 +191,21 @@ class Site:
                 outcomes.completed += completed
                 outcomes.gaps += gaps
 
-    @property
-    def _patience(self) -> int:
-        """A version that counts from here on does not wait for the cameras of the one before."""
-        newest = max((mark.at for mark in self._marks.values()), default=NEVER)
-        return newest - LATENESS - SILENCE
+    def _limit(self, run: Run) -> int:
+        """The event time before which a rule waits for nothing more."""
+        heard = [name for name in run.cameras if name in self._marks]
+        if len(heard) < len(run.cameras) and self._pace.spoken - run.since <= SILENCE:
+            return NEVER
+        return self._passed(heard or self._marks)
 
-    def _limit(self, cameras: Iterable[str]) -> int:
-        """The event time before which nothing more is waited for."""
-        marks = [mark for name in cameras if (mark := self._marks.get(name)) is not None]
-        newest = max((mark.at for mark in marks), default=NEVER)
-        awaited = [m.at for m in marks if not m.closed and newest - m.at <= SILENCE]
+    def _passed(self, cameras: Iterable[str]) -> int:
+        """The event time that cameras have passed; one that is silent or closed is not waited for."""
+        marks = [self._marks[name] for name in cameras]
+        spoken = self._pace.spoken
+        awaited = [m.at for m in marks if not m.closed and spoken - m.spoke_at <= SILENCE]
         if awaited:
             return min(awaited) - LATENESS
-        return newest + 1 if marks else NEVER
+        return max((mark.at + 1 for mark in marks), default=NEVER)
 
     def _next(self, run: Run, limit: int) -> int | None:
         """The next moment of a rule, where it has come."""

@@ -12,13 +12,14 @@ NEVER = -(1 << 62)
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the camera beside its answers."""
+    """What is known of the camera beside its answers. `said_at` is host time: no decision rests on it."""
 
     site: str
     camera: str
     camera_version: int
     epoch: int
     seq: int
+    said_at: int
     model: str = ""
     tracker: str = ""
     simulated: bool = False
@@ -65,6 +66,7 @@ class Teller:
             epoch=facts.epoch,
             seq=facts.seq,
             observed_at=at,
+            said_at=facts.said_at,
             period=evaluator.period,
             gaps=gaps,
             closed=closed,

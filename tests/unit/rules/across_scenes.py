@@ -75,6 +75,7 @@ def said(
         "epoch": 1,
         "seq": tenths,
         "observed_at": START + tenths * TENTH,
+        "said_at": START + tenths * TENTH,
         "period": TENTH,
         **fields,
     }
@@ -102,7 +103,7 @@ def matched(outcomes: Outcomes) -> list[tuple[int, str]]:
 
 def endings(cameras: Iterable[str], tenths: int) -> list[PredicatesObserved]:
     """Every camera is there once more, much later: what was said before is decided."""
-    return [said(camera, tenths) for camera in cameras]
+    return [said(camera, tenths + n * 20) for n in range(8) for camera in cameras]
 
 
 def story(seed: int, keys: Sequence[str], length: int = 40) -> list[PredicatesObserved]:

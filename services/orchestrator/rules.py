@@ -129,7 +129,7 @@ class Rules:
             rule = load(document)
         except RuleError as error:
             return {"ok": False, "rule": _id(document), "problems": _problems(error.problems)}
-        tests = rehearse(rule, self._stage_for(rule))
+        tests = rehearse(rule, self._stage_for(rule), self._scenes())
         return {
             "ok": all(test.passed or test.problem for test in tests),
             "rule": rule.id,
@@ -156,7 +156,7 @@ class Rules:
                 f"the rule {'fires' if test.fired else 'does not fire'} in this test",
                 "correct the rule or the test",
             )
-            for test in rehearse(rule, self._stage_for(rule))
+            for test in rehearse(rule, self._stage_for(rule), self._scenes())
             if not test.passed and not test.problem
         ]
         if failed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from shared.rules.across.plan import problems
 from shared.rules.conditions import positives
 from shared.rules.document import Rule
 from shared.rules.errors import Problem, problem
@@ -75,6 +76,8 @@ def _about_cameras(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
         else:
             remedy = "add it, or correct the name"
             found.append(problem("$.scope.cameras", name, "there is no such camera", remedy))
+    if rule.parts:
+        return found or _about_sites(rule, scenes)
     if wanted:
         return found
     refused: tuple[Problem, ...] = ()
@@ -83,6 +86,19 @@ def _about_cameras(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
         if not refused:
             break
     return list(refused)
+
+
+def _about_sites(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
+    """A rule over several cameras sees those of one site, and must fit one."""
+    sites: dict[str, dict[str, Scene]] = {}
+    for name, scene in scenes.items():
+        sites.setdefault(scene.site, {})[name] = scene
+    wanted = [scenes[name].site for name in rule.head.scope.cameras]
+    if len(set(wanted)) > 1:
+        what = "the cameras are of different sites, and each site is seen by itself"
+        return [problem("$.scope.cameras", sorted(set(wanted)), what, "write a rule for each site")]
+    found = [problems(rule, site) for site in sites.values()]
+    return [] if () in found else [one for refused in found[:1] for one in refused]
 
 
 def _refused(rule: Rule, scene: Scene) -> tuple[Problem, ...]:

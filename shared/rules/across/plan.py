@@ -8,7 +8,7 @@ import msgspec
 from shared.rules.across.trails import Heard, Held, Spell, Trail, add_blank, blank_time
 from shared.rules.conditions import Asked, Condition, Joined, Negated
 from shared.rules.document import Rule
-from shared.rules.errors import RuleError, refuse
+from shared.rules.errors import Problem, RuleError, refuse
 from shared.rules.health import TOLERATED
 from shared.rules.leaves import BOOLEAN, FrameLeaf
 from shared.rules.predicates.count import SPARE
@@ -115,29 +115,30 @@ class Program:
         Raises:
             RuleError: there is none.
         """
-        part = self.rule.parts[text]
-        cameras = tuple(
-            name
-            for name in sorted(self._scenes)
-            if self.rule.covers(name) and part.concerns(name) and self._fits(text, name)
-        )
-        missing = sorted(set(part.cameras) - set(cameras))
-        if missing or not cameras:
+        part, cameras, problems = self.rule.parts[text], list[str](), tuple[Problem, ...]()
+        for name in sorted(self._scenes):
+            if self.rule.covers(name) and part.concerns(name):
+                refused = self._refused(text, name)
+                problems = problems or refused
+                cameras += [] if refused else [name]
+        missing = sorted(set(part.cameras) - set(self._scenes))
+        if missing or not (cameras or problems):
             what = "no camera of the site can be asked this"
-            raise refuse(
-                path, missing or list(self._scenes), what, "draw its places, or correct it"
-            )
+            raise refuse(path, missing or list(self._scenes), what, "add it, or correct the name")
+        if set(part.cameras) - set(cameras) or not cameras:
+            raise RuleError(problems)
         self._asked.update(cameras)
         self.keeps[part.key] = max(window, self.keeps.get(part.key, 0))
-        return part.key, cameras
+        return part.key, tuple(cameras)
 
-    def _fits(self, text: str, camera: str) -> bool:
+    def _refused(self, text: str, camera: str) -> tuple[Problem, ...]:
+        """Why the camera cannot be asked."""
         scene = self._scenes[camera].with_places(self.rule.places)
         try:
             self.rule.parts[text].condition.expression(lambda _: 0, scene)
-        except RuleError:
-            return False
-        return True
+        except RuleError as error:
+            return error.problems
+        return ()
 
     def _clock(self, match: Asked) -> Question:
         """A schedule, by the clock of the site."""
@@ -146,6 +147,15 @@ class Program:
         if not isinstance(leaf, FrameLeaf):
             raise refuse(match.path, match.name, "it is about one camera", "write camera: name")
         return ClockQuestion(leaf)
+
+
+def problems(rule: Rule, scenes: Mapping[str, Scene]) -> tuple[Problem, ...]:
+    """Why the cameras of a site cannot answer a rule; none where they can."""
+    try:
+        Program(rule, scenes)
+    except RuleError as error:
+        return error.problems
+    return ()
 
 
 class CameraQuestion:

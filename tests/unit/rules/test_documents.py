@@ -135,6 +135,73 @@ def test_a_document_over_several_cameras_is_read() -> None:
     assert part.key in {one.key for one in loaded.parts.values()}
 
 
+def test_inline_tests_play_on_several_cameras() -> None:
+    square = {"zones": {"bay": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]},
+              "lines": {"in": [[0.5, 0.1], [0.5, 0.9]]}}  # fmt: skip
+    crossed = {"cross": {"camera": "gate", "line": "in", "dir": "L2R", "within": "30s"}}
+    parked = {"dwell": {"camera": "dock", "class": "truck", "zone": "bay", "min": "5s"}}
+    meets = [{"camera": "gate", "cross": "L2R"}, {"camera": "dock", "dwell": "6s", "after": "10s"}]
+    document: dict[str, Any] = {
+        "id": "r",
+        "match": {"all": [crossed, parked]},
+        "defs": square,
+        "tests": [
+            {"scenes": meets, "fires": True},
+            {"scenes": [meets[0], {**meets[1], "after": "40s"}], "fires": False},
+            {"scenes": [{**meets[0], "cross": "R2L"}, meets[1]], "fires": False},
+            {"camera": "dock", "dwell": "6s", "fires": False},
+            {"camera": "yard", "dwell": "6s", "fires": False},
+        ],
+    }
+    found = rehearse(load(document), SCENE)
+    assert [one.passed for one in found] == [True, True, True, True, False]
+    assert "$.tests[4].camera" in found[4].problem
+    count = {"across": "cameras", "zone": "bay", "op": ">=", "n": 3}
+    crowd = {**document, "match": {"count": count}, "scope": {"cameras": ["a", "b"]}, "tests": [
+        {"scenes": [{"camera": "a", "count": 2}, {"camera": "b", "count": 1}], "fires": True},
+        {"scenes": [{"camera": "a", "count": 1}, {"camera": "b", "count": 1}], "fires": False},
+    ]}  # fmt: skip
+    assert all(one.passed for one in rehearse(load(crowd), SCENE))
+    jsonschema.validate(document, rule_schema())
+
+
+@pytest.mark.parametrize(
+    ("test", "remedy"),
+    [
+        ({"scenes": [{"dwell": "1s"}], "dwell": "1s"}, "leave one out"),
+        ({"scenes": [{"dwell": "1s"}] * 17}, "at most 16"),
+        ({"scenes": [{"dwell": "1s", "count": 2}]}, "use one of"),
+        ({"scenes": [{"path": [["1s", 0.5, 0.5]]}]}, "write path:"),
+    ],
+)
+def test_scenes_that_do_not_fit_are_refused(test: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(RuleError, match=remedy):
+        load({"id": "r", "match": ENTER, "tests": [{**test, "fires": True}]})
+
+
+def test_lint_knows_the_cameras_of_a_rule_over_several() -> None:
+    here = {
+        "a": Scene(camera="a", site="x", zones=SCENE.zones),
+        "b": Scene(camera="b", site="y", zones=SCENE.zones),
+        "bare": Scene(camera="bare", site="x"),
+    }
+    count = {"across": "cameras", "zone": "door", "op": ">=", "n": 3}
+
+    def found(match: dict[str, Any], **fields: Any) -> list[str]:
+        said = warnings(load({"id": "r", "match": match, **fields}), here)
+        return [f"{one.path} {one.message}" for one in said if one.path != "$.tests"]
+
+    assert found({"count": count}) == []
+    (sites,) = found({"count": count}, scope={"cameras": ["a", "b"]})
+    assert sites.startswith("$.scope.cameras the cameras are of different sites")
+    (lost,) = found({"enter": {"camera": "c", "zone": "door"}})
+    assert lost == "$.match.enter no camera of the site can be asked this"
+    (bare,) = found({"count": count}, scope={"cameras": ["a", "bare"]})
+    assert bare == "$.match.count.zone camera 'bare' has no such zone"
+    (place,) = found({"count": {**count, "zone": "attic"}})
+    assert place == "$.match.count.zone camera 'a' has no such zone"
+
+
 @pytest.mark.parametrize("word", PLANNED)
 def test_what_is_planned_is_refused_by_name(word: str) -> None:
     with pytest.raises(RuleError, match=f"`{word}` is not supported yet"):

@@ -56,7 +56,9 @@ class PredicatesObserved(Event, frozen=True, kw_only=True):
     camera_version: Annotated[int, Meta(description="Version of zones, lines and masks.")]
     epoch: int
     seq: Annotated[int, Meta(description="Newest frame that was looked at.")]
-    observed_at: Annotated[Micros, Meta(description="Strictly increasing for a camera.")]
+    observed_at: Annotated[
+        Micros, Meta(description="Of two of one moment that with the later frame counts.")
+    ]
     said_at: Annotated[
         Micros,
         Meta(description="Host time; tells a camera that is silent from one that is catching up."),

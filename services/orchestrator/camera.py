@@ -263,7 +263,8 @@ class Camera:
         """What rules over several cameras are told, under an id of its own moment."""
         if said is None:
             return []
-        return [(derived(f"{self._name}/{said.observed_at}", said.type), said)]
+        moment = f"{self._name}/{said.observed_at}/{said.epoch}/{said.seq}"
+        return [(derived(moment, said.type), said)]
 
     def _flush(self) -> list[Said]:
         """Say the second that is over, if somebody was seen in it."""

@@ -154,24 +154,31 @@ class Site:
     def _is_late(self, heard: Heard) -> bool:
         """Whether it was there before, or its moment is over for a rule."""
         camera, at = heard.event.camera, heard.at
-        line = self._waiting.get(camera, [])
-        place = bisect_left(line, at, key=_at)
-        if place < len(line) and line[place].at == at:
+        there = self._there(heard)
+        if there is not None and there.frame >= heard.frame:
             return True
         return any(at < run.at for run in self._runs.values() if camera in run.cameras)
 
     def _put(self, heard: Heard) -> bool:
-        """Put a statement into its place; False where one of its moment stands there already."""
+        """Put a statement into its place; False where one of its moment, or a newer one, stands there already."""
         camera, at = heard.event.camera, heard.at
         mark = self._marks.get(camera)
         if mark is None or at > mark.at:
             self._marks[camera] = KeptMark(at, heard.event.closed, self._pace.spoken)
+        there = self._there(heard)
         line = self._waiting.setdefault(camera, [])
         place = bisect_left(line, at, key=_at)
-        if place < len(line) and line[place].at == at:
-            return False
-        line.insert(place, heard)
-        return True
+        if there is None:
+            line.insert(place, heard)
+        elif there.frame < heard.frame:
+            line[place] = heard
+        return there is None or there.frame < heard.frame
+
+    def _there(self, heard: Heard) -> Heard | None:
+        """The statement of the same camera and moment."""
+        line = self._waiting.get(heard.event.camera, [])
+        place = bisect_left(line, heard.at, key=_at)
+        return line[place] if place < len(line) and line[place].at == heard.at else None
 
     def _advance(self, run: Run, outcomes: Outcomes) -> None:
         """Take a rule through every moment that has come."""

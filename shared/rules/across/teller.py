@@ -9,6 +9,8 @@ from shared.rules.durations import SECOND
 from shared.rules.evaluator import Evaluator
 
 NEVER = -(1 << 62)
+RETOLD = 2 * SECOND
+"""Gaps are told again for so long: a statement may take the place of another one of the same moment."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,9 +37,10 @@ class Teller:
     def frame(
         self, at: int, about: Callable[[], About], *, changed: bool
     ) -> PredicatesObserved | None:
-        """After a frame; what changed in it is said even where a mark was ahead of the frame."""
+        """After a frame; what changed in it is said even where a mark was ahead of it, or at the same time."""
         if changed:
-            return self._say(max(at, self.said_at + 1), about, in_frame=True)
+            later = at if at >= self.said_at else self.said_at + 1
+            return self._say(later, about, in_frame=True)
         return self._say(at, about, in_frame=True) if self._due(at) else None
 
     def mark(
@@ -57,7 +60,7 @@ class Teller:
         evaluator = self._evaluator
         if not evaluator.asked:
             return None
-        facts, gaps = about(), evaluator.gaps(self.said_at)
+        facts, gaps = about(), evaluator.gaps(self.said_at - RETOLD)
         self.said_at = at
         return PredicatesObserved(
             site=facts.site,

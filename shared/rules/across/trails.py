@@ -25,6 +25,11 @@ class Heard(msgspec.Struct, frozen=True):
         return self.event.observed_at
 
     @property
+    def frame(self) -> tuple[int, int]:
+        """The newest frame that was looked at: of two statements of one moment, the later one has a later frame."""
+        return self.event.epoch, self.event.seq
+
+    @property
     def until(self) -> int:
         """So long its answers stand, if no other comes: statements are a second and a mark apart at most."""
         return self.at + max(3 * self.event.period, SECOND) + SECOND
@@ -126,12 +131,13 @@ class Trail(msgspec.Struct, array_like=True):
 
 
 def add_blank(blanks: list[Spell], since: int, until: int) -> None:
-    """Add a spell; overlapping ones become one, so that no moment counts twice."""
-    while blanks and blanks[-1][1] >= since:
-        older_since, older_until = blanks.pop()
-        since, until = min(since, older_since), max(until, older_until)
-    if until > since:
-        blanks.append((since, until))
+    """Add a spell; those that touch become one, so that no moment counts twice."""
+    if until <= since:
+        return
+    touching = [one for one in blanks if one[0] <= until and since <= one[1]]
+    apart = [one for one in blanks if not (one[0] <= until and since <= one[1])]
+    starts, ends = [since, *(one[0] for one in touching)], [until, *(one[1] for one in touching)]
+    blanks[:] = sorted([*apart, (min(starts), max(ends))])
 
 
 def blank_time(blanks: list[Spell], since: int, until: int) -> int:

@@ -228,6 +228,20 @@ def test_what_comes_too_late_is_counted_and_ignored() -> None:
     assert matched(heard(place, endings(CAMERAS, 10_000))) == []
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_statements_of_a_moment_the_one_with_the_later_frame_counts(
+    order: tuple[int, int],
+) -> None:
+    rule = across({"enter": {"camera": "a", "zone": "door"}})
+    heartbeat = said("a", 10, {key(rule): []}, seq=7)
+    frame = said("a", 10, {key(rule): [holder("a1", momentary=True)]}, seq=8)
+    place = site(rule)
+    outcomes = heard(place, [[heartbeat, frame][n] for n in order])
+    again = heard(place, [heartbeat, frame])
+    assert (outcomes.late, again.late) == (order[0], 2)
+    assert matched(heard(place, endings("a", 10_000))) == [(10, "a1")]
+
+
 def test_a_camera_nobody_named_and_nobody_hears_is_no_part_of_it() -> None:
     rule = across({"count": {**CROWD["count"], "op": "<", "n": 1}})
     assert matched(run(rule, {"a": ["1", "1", "", ""], "b": [""] * 4})) == [(20, "")]

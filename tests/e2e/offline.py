@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from schemas.cloudevents import decode
-from schemas.event import Envelope
+from schemas.event import Envelope, Topic
 from schemas.events.incident_changes import IncidentOpened
-from schemas.topics import DETECTIONS
+from schemas.topics import DETECTIONS, PREDICATES
+from services.orchestrator.across import AcrossStage
+from services.orchestrator.knowledge import Knowledge
 from services.orchestrator.service import remember
 from services.orchestrator.stage import CameraStage
 from shared.bus import sqlite as log_files
@@ -23,6 +25,33 @@ def derive(folder: Path) -> list[IncidentOpened]:
 
 
 async def _derive(folder: Path) -> list[IncidentOpened]:
+    knowledge = await _remembered(folder)
+    found: list[IncidentOpened] = []
+    for events in (await everything(folder / "log", DETECTIONS)).values():
+        stage = CameraStage(knowledge)
+        for event in events:
+            said = stage.handle(event, now=0).incidents
+            found += [one.event for one in said if isinstance(one.event, IncidentOpened)]
+    return found
+
+
+def derive_across(folder: Path) -> list[IncidentOpened]:
+    """The same for rules over several cameras, from what the cameras answered."""
+    return asyncio.run(_derive_across(folder))
+
+
+async def _derive_across(folder: Path) -> list[IncidentOpened]:
+    knowledge = await _remembered(folder)
+    found: list[IncidentOpened] = []
+    for events in (await everything(folder / "log", PREDICATES)).values():
+        stage = AcrossStage(knowledge)
+        for event in events:
+            said = stage.handle(event, now=0).incidents
+            found += [one.event for one in said if isinstance(one.event, IncidentOpened)]
+    return found
+
+
+async def _remembered(folder: Path) -> Knowledge:
     clock = SystemClock()
     url = f"sqlite+aiosqlite:///{folder / 'db'}"
     async with db_files.open_sqlite(
@@ -31,29 +60,22 @@ async def _derive(folder: Path) -> list[IncidentOpened]:
         clock=clock,
         migrations="services.orchestrator.migrations",
     ) as database:
-        knowledge = await remember(database)
-    found: list[IncidentOpened] = []
-    for events in (await detections(folder / "log")).values():
-        stage = CameraStage(knowledge)
-        for event in events:
-            said = stage.handle(event, now=0).incidents
-            found += [one.event for one in said if isinstance(one.event, IncidentOpened)]
-    return found
+        return await remember(database)
 
 
-async def detections(folder: Path) -> Mapping[Partition, Sequence[Envelope]]:
-    """Everything on `detections`, by partition, in order."""
+async def everything(folder: Path, topic: Topic) -> Mapping[Partition, Sequence[Envelope]]:
+    """Everything on a topic, by partition, in order."""
     found: dict[Partition, list[Envelope]] = defaultdict(list)
     async with log_files.open_sqlite(folder) as log:
         reader = await log.reader(
-            [DETECTIONS], kind="table", group="offline", member="test", listener=_Nobody()
+            [topic], kind="table", group="offline", member="test", listener=_Nobody()
         )
         while records := await reader.fetch(max_records=1000, timeout=0.5):
             for partition, batch in records.items():
                 for one in batch:
                     found[partition].append(
                         decode(
-                            DETECTIONS.name,
+                            topic.name,
                             one.key or "",
                             one.headers,
                             one.value,

@@ -101,6 +101,9 @@ class Metrics:
         self.rule_seconds = self._histogram(
             "vantage_rule_duration_seconds", "Time of one evaluation.", "camera"
         )
+        self.late_events = self._counter(
+            "vantage_late_events", "Events that were ignored: too late, or there before.", "topic"
+        )
         self.incidents = self._counter(
             "vantage_incidents", "Incidents opened.", "camera", "severity"
         )

@@ -117,6 +117,7 @@ class StageHandler(ABC, Generic[S]):
             effects.add(lane.stage.handle(envelope, now=self._clock.now()))
             await asyncio.sleep(0)  # a backlog must not keep the loop from everybody else
         self.measure(batch, lane.stage, self._clock.monotonic() - started)
+        self._metrics.late_events.labels(batch.partition.topic).inc(effects.late)
         self._tell(effects)
         await self._publisher.publish(effects.fast)
         lane.next_offset = batch.next_offset

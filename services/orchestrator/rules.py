@@ -212,13 +212,15 @@ class Rules:
     def _shown(self, row: RuleRow) -> dict[str, Any]:
         document = row.document or {}
         broken = self._knowledge.broken.get(row.rule, ())
-        found = () if broken else warnings(load(document), self._scenes())
+        rule = None if broken else load(document)
+        found = () if rule is None else warnings(rule, self._scenes())
+        named = () if rule is None else {c for part in rule.parts.values() for c in part.cameras}
         return {
             **_revision(row),
             "title": document.get("title", row.rule),
             "level": document.get("level", "medium"),
             "status": document.get("status", "stable"),
-            "cameras": document.get("scope", {}).get("cameras", []),
+            "cameras": document.get("scope", {}).get("cameras", []) or sorted(named),
             "problems": _problems(broken),
             "warnings": _problems(found),
         }

@@ -156,6 +156,25 @@ async def test_killed_anywhere_every_incident_comes_once(
     assert {one.id for one in expected} <= set(ids)
 
 
+async def test_state_moves_with_the_partition_at_every_statement(
+    database: Database, clock: ManualClock
+) -> None:
+    known, events = story()
+    told = placed(statements(known, events))
+    expected = undisturbed(known, [*statements(known, events)])
+    checkpoints, log = Checkpoints(database), Log()
+    for one in told:
+        owner = PredicateHandler(
+            database, checkpoints, log, clock,
+            knowledge=known, metrics=Metrics(), interval_s=60.0,
+        )  # fmt: skip
+        await owner.assigned(PREDICATES)
+        assert (await checkpoints.load(owner.group, PREDICATES) or 0) == one.offset
+        await owner(Batch(PREDICATES, (one,), one.offset + 1))
+        await owner.revoked(PREDICATES)
+    assert [one.id for one in await outbox_of(database)] == [one.id for one in expected]
+
+
 def _rule(told: Envelope) -> str:
     cause = getattr(told.event, "cause", None)
     return cause.rule if cause is not None else ""

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 
 from shared.rules.across.plan import problems
-from shared.rules.conditions import positives
+from shared.rules.conditions import Condition, Joined, positives
 from shared.rules.document import Rule
 from shared.rules.errors import Problem, problem
 from shared.rules.plan import Plan
+from shared.rules.questions import OnCamera
 from shared.rules.scene import Scene
+
+MOMENTS = ("enter", "leave", "cross")
+"""Operators that hold at one moment alone."""
 
 
 def warnings(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
@@ -34,6 +38,15 @@ def _about_itself(rule: Rule) -> list[Problem]:
                 "only negations",
                 "the rule fires for whatever does nothing of it",
                 "join it with what must be there, e.g. enter or count",
+            )
+        )
+    if _never_at_once(rule.match):
+        found.append(
+            problem(
+                "$.match",
+                "moments on several cameras",
+                "moments on two cameras are never the same moment: the rule never fires",
+                "add within, e.g. within: 30s, to all of them but one",
             )
         )
     if head.level in ("low", "info"):
@@ -64,6 +77,18 @@ def _about_itself(rule: Rule) -> list[Problem]:
             )
         )
     return found
+
+
+def _never_at_once(match: Condition) -> bool:
+    """Whether `all` joins moments of different cameras without a window."""
+    if not isinstance(match, Joined) or not match.every:
+        return False
+    at_once = {
+        part.camera
+        for part in match.parts
+        if isinstance(part, OnCamera) and part.name in MOMENTS and not part.within
+    }
+    return len(at_once) > 1
 
 
 def _about_cameras(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:

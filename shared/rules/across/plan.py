@@ -271,18 +271,21 @@ def _gathered(
     at, held, doubtful = moment.at, list[Held](), set[str]()
     for camera in cameras:
         line = moment.lines.get(camera)
-        named = camera in moment.named
-        if not named and (line is None or at - line.last.at > FORGOTTEN):
-            continue
         trail = line.trails.get(key) if line is not None else None
         if line is None or trail is None:
-            doubtful.add(camera)
-            continue
-        heard = line.last
-        held += trail.within(at, window, heard.until)
-        if trail.doubtful(at, window, heard.at, heard.until):
+            sure = False
+        else:
+            heard = line.last
+            held += trail.within(at, window, heard.until)
+            sure = not trail.doubtful(at, window, heard.at, heard.until)
+        if not sure and (camera in moment.named or not _is_gone(line, at)):
             doubtful.add(camera)
     return held, doubtful
+
+
+def _is_gone(line: Line | None, at: int) -> bool:
+    """Whether a camera that nobody named is no part of the rule: it never spoke, no longer does, or its stream ended."""
+    return line is None or line.last.event.closed or at - line.last.at > FORGOTTEN
 
 
 def _compared(compare: Callable[[int, int], int], n: int, span: tuple[int, int]) -> int:

@@ -151,11 +151,10 @@ def _together(
     spans, unsure = list[Span](), set[str]()
     for camera in cameras:
         own = [one for one in said if one.camera == camera]
-        if camera not in named and (not own or at - own[-1].observed_at > HOUR):
-            continue
+        gone = not own or own[-1].closed or at - own[-1].observed_at > HOUR
         run = _run(key, own)
         spans += _within(key, run, at, window)
-        if _unsure(key, run, at, window):
+        if _unsure(key, run, at, window) and (camera in named or not gone):
             unsure.add(camera)
     return spans, unsure
 

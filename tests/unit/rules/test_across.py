@@ -228,6 +228,16 @@ def test_what_comes_too_late_is_counted_and_ignored() -> None:
     assert matched(heard(place, endings(CAMERAS, 10_000))) == []
 
 
+def test_a_camera_nobody_named_whose_stream_ended_is_no_part_of_it() -> None:
+    match = {"count": {**CROWD["count"], "op": "<", "n": 1}}
+    scoped, rule = across(match, scope={"cameras": ["a", "b"]}), across(match)
+    story = seconds(rule, {"a": [*["1"] * 10, *[""] * 10], "b": [*[""] * 5]})
+    story.append(said("b", 50, {key(rule): []}, closed=True))
+    story.sort(key=lambda one: (one.observed_at, one.camera))
+    assert matched(heard(site(rule), [*story, *endings("a", 10_000)])) == [(100, "")]
+    assert matched(heard(site(scoped), [*story, *endings("a", 10_000)])) == []
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_of_two_statements_of_a_moment_the_one_with_the_later_frame_counts(
     order: tuple[int, int],

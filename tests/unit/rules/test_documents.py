@@ -200,6 +200,12 @@ def test_lint_knows_the_cameras_of_a_rule_over_several() -> None:
     assert bare == "$.match.count.zone camera 'bare' has no such zone"
     (place,) = found({"count": {**count, "zone": "attic"}})
     assert place == "$.match.count.zone camera 'a' has no such zone"
+    twice = [{"enter": {"camera": "a", "zone": "door"}}, {"leave": {"camera": "b", "zone": "door"}}]
+    assert [one.split(":")[0] for one in found({"all": twice})][:1] == [
+        "$.match moments on two cameras are never the same moment"
+    ]
+    twice[0]["enter"]["within"] = "9s"
+    assert not [one for one in found({"all": twice}) if "same moment" in one]
 
 
 @pytest.mark.parametrize("word", PLANNED)

@@ -27,11 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
-    scene, rules, looks = _scene(), _rules(), _looks()
+    place, known, film = scene(), rules(), looks()
     gc.freeze()  # what was made so far is input; the evaluator's own garbage is collected as ever
-    measured = [_measure(scene, rules, looks) for _ in range(options.runs)]
+    measured = [_measure(place, known, film) for _ in range(options.runs)]
     rates = [rate for rate, _ in measured]
-    print(f"rules {len(rules)}, zones {len(scene.zones)}, tracks {TRACKS}, frames {len(looks)}")
+    print(f"rules {len(known)}, zones {len(place.zones)}, tracks {TRACKS}, frames {len(film)}")
     print(f"matches {measured[0][1]}; yardstick: {_yardstick():,.0f} plain additions a second")
     print(
         f"track updates/s/core: median {statistics.median(rates):,.0f} "
@@ -47,17 +47,17 @@ def _yardstick() -> float:
     return 1_000_000 / (time.process_time() - start)
 
 
-def _measure(scene: Scene, rules: list[Rule], looks: list[Look]) -> tuple[float, int]:
-    evaluator = Evaluator(scene.camera, fixed(scene, rules))
+def _measure(place: Scene, known: list[Rule], film: list[Look]) -> tuple[float, int]:
+    evaluator = Evaluator(place.camera, fixed(place, known))
     matches = 0
     start = time.process_time()
-    for look in looks:
+    for look in film:
         matches += len(evaluator.update(look).matches)
     spent = time.process_time() - start
-    return len(looks) * TRACKS / spent, matches
+    return len(film) * TRACKS / spent, matches
 
 
-def _scene() -> Scene:
+def scene(camera: str = "bench") -> Scene:
     """Ten eight-pointed zones over the whole frame, and two lines."""
     zones = {}
     for number in range(10):
@@ -67,16 +67,16 @@ def _scene() -> Scene:
             for k in range(8)
         )
     lines = {"middle": ((0.5, 0.0), (0.5, 1.0)), "across": ((0.0, 0.5), (1.0, 0.5))}
-    return Scene(camera="bench", zones=zones, lines=lines)
+    return Scene(camera=camera, zones=zones, lines=lines)
 
 
-def _rules() -> list[Rule]:
+def rules() -> list[Rule]:
     """Fifty rules of every kind, all about persons, no two alike."""
-    rules: list[dict[str, object]] = []
+    documents: list[dict[str, object]] = []
     for zone in range(10):
         where = {"class": "person", "zone": f"zone{zone}"}
         night = {"schedule": {"tz": "Europe/Berlin", "not_between": ["07:00", f"20:0{zone}"]}}
-        rules += [
+        documents += [
             {"match": {"enter": where}, "cooldown": "10s"},
             {"match": {"all": [night, {"dwell": {**where, "min": f"{5 + zone}s"}}]}},
             {"match": {"all": [{"leave": where}, {"min_track_age": f"{1 + zone}s"}]}},
@@ -95,19 +95,19 @@ def _rules() -> list[Rule]:
                 }
             },
         ]
-    return [load({"id": f"rule{number:02}", **rule}) for number, rule in enumerate(rules)]
+    return [load({"id": f"rule{number:02}", **rule}) for number, rule in enumerate(documents)]
 
 
-def _looks() -> list[Look]:
+def looks(frames: int = FRAMES) -> list[Look]:
     """Tracks that wander, turn and stand; seeded."""
     chance = random.Random(7)
     places = [[chance.random(), chance.random(), 0.0, 0.0] for _ in range(TRACKS)]
-    looks = []
-    for frame in range(FRAMES):
+    film = []
+    for frame in range(frames):
         at = 1_700_000_000_000_000 + frame * 1_000_000 // FPS
         seen = tuple(_sighting(number, place, chance) for number, place in enumerate(places))
-        looks.append(Look(at=at, size=SIZE, seen=seen, held=frozenset(), period=1_000_000 // FPS))
-    return looks
+        film.append(Look(at=at, size=SIZE, seen=seen, held=frozenset(), period=1_000_000 // FPS))
+    return film
 
 
 def _sighting(number: int, place: list[float], chance: random.Random) -> Sighting:

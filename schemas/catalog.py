@@ -10,6 +10,7 @@ from schemas.events.detections_made import DetectionsMade
 from schemas.events.frame_captured import FrameCaptured
 from schemas.events.incident_changes import IncidentExtended, IncidentMoved, IncidentOpened
 from schemas.events.plan_decided import PlanDecided
+from schemas.events.predicates_observed import PredicatesObserved
 from schemas.events.rule_defined import RuleDefined
 from schemas.events.stream_marks import StreamAlive, StreamClosed, StreamInterrupted, StreamOpened
 from schemas.events.tracks_observed import TracksObserved
@@ -24,6 +25,7 @@ EVENTS: tuple[type[Event], ...] = (
     DetectionsMade,
     TracksObserved,
     TracksSeen,
+    PredicatesObserved,
     IncidentOpened,
     IncidentExtended,
     IncidentMoved,

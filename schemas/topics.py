@@ -31,6 +31,13 @@ TRACKS = Topic(
     retention_hours=24 * 30,
     description="One event a camera and second with the points of every track.",
 )
+PREDICATES = Topic(
+    name="predicates",
+    kind="durable",
+    partitions=8,
+    retention_hours=24 * 7,
+    description="What holds on each camera that a rule over several cameras asks, keyed by site.",
+)
 INCIDENTS = Topic(
     name="incidents",
     kind="durable",
@@ -90,6 +97,7 @@ TOPICS: tuple[Topic, ...] = (
     TRACKS_LIVE,
     DETECTIONS,
     TRACKS,
+    PREDICATES,
     INCIDENTS,
     ALERTS,
     DELIVERIES,

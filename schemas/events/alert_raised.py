@@ -37,6 +37,9 @@ class AlertRaised(Event, frozen=True, kw_only=True):
     ]
     margin: Margin
     simulated: bool = False
+    cameras: Annotated[
+        tuple[CameraId, ...], Meta(description="All it rests on, where a rule sees several.")
+    ] = ()
     snapshot: str
     cause: Cause
 

@@ -61,6 +61,9 @@ class IncidentOpened(Event, frozen=True, kw_only=True):
     margin: Margin
     suppressed: bool = False
     simulated: bool = False
+    cameras: Annotated[
+        tuple[CameraId, ...], Meta(description="All it rests on, where a rule sees several.")
+    ] = ()
     snapshot: Annotated[str, Meta(description="Where the snapshot will stand in the blob store.")]
     cause: Cause
 

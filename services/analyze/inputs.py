@@ -18,10 +18,9 @@ from services.orchestrator.documents import read_documents
 from services.orchestrator.knowledge import Knowledge, scene
 from services.orchestrator.replay import everywhere, load_all
 from shared.errors import Invalid
+from shared.rules.across.ensemble import Ensemble
 from shared.rules.errors import RuleError
-from shared.rules.evaluator import Evaluator
 from shared.rules.scene import parse_places
-from shared.rules.timeline import fixed
 
 if TYPE_CHECKING:
     from services.inference.backends.port import Detector
@@ -93,7 +92,7 @@ def know(document: CameraConfigured, rules: Path | None) -> Knowledge:
     known = Knowledge()
     known.configure(document)
     loaded = everywhere(load_all(read_documents(rules))) if rules is not None else []
-    trial = Evaluator(document.camera, fixed(scene(document), loaded))
+    trial = Ensemble({document.camera: scene(document)}, loaded)
     problems = [one for found in trial.refused.values() for one in found]
     if problems:
         raise RuleError(problems)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from schemas import topics
 from schemas.cloudevents import decode
 from services.inference.stage import DetectStage
+from services.orchestrator.across import AcrossStage
 from services.orchestrator.domain import plan
 from services.orchestrator.stage import CameraStage
 from shared.bus.publisher import message
@@ -38,6 +39,7 @@ class Stages:
         decided = plan(document)
         self._detect = DetectStage(plan_of=lambda _: decided, detector_of=lambda _: detector)
         self._camera = CameraStage(knowledge)
+        self._across = AcrossStage(knowledge)
         self._watch = watch
 
     async def play(self, film: Film, results: Results, advance: Callable[[int], None]) -> None:
@@ -64,8 +66,12 @@ class Stages:
                     self._watch.of("write", results.take, envelope.event, effects)
 
     def _perceive(self, envelope: Envelope) -> Effects:
+        """Tracks and rules, then the rules over several cameras: they see this one."""
         at = envelope.event.at if envelope.event is not None else 0
-        return self._camera.handle(envelope, now=at)
+        effects = self._camera.handle(envelope, now=at)
+        for said in effects.fast:
+            effects.incidents += self._across.handle(said, now=at).incidents
+        return effects
 
 
 class Alone:

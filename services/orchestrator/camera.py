@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import deque
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -9,12 +10,14 @@ import numpy as np
 
 from schemas.event import Event
 from schemas.events.detections_made import DetectionsMade
+from schemas.events.predicates_observed import PredicatesObserved
 from schemas.events.stream_marks import StreamAlive, StreamClosed, StreamInterrupted, StreamOpened
 from schemas.events.tracks_observed import TrackPath, TrackPoint, TracksObserved
 from schemas.events.tracks_seen import SeenTrack, TracksSeen
 from services.orchestrator.domain import Facts, decide
 from services.orchestrator.knowledge import Knowledge
 from shared.ids import derived
+from shared.rules.across.teller import NEVER, About, Teller
 from shared.rules.evaluator import Evaluator
 from shared.rules.values import CoverageGap, Look, Match, NearMiss, Sighting
 from shared.vision import boxes as geometry
@@ -52,6 +55,8 @@ class KeptCamera(msgspec.Struct, kw_only=True):
     gathered: Gathered
     tracker: bytes
     evaluator: bytes
+    said_at: int = NEVER
+    simulated: bool = False
 
 
 class Seen(msgspec.Struct):
@@ -72,12 +77,14 @@ class Camera:
         self._tracker = Tracker(settings)
         self._version = tracker_version(settings)
         self._evaluator = Evaluator(name, knowledge.timeline(name))
+        self._teller = Teller(self._evaluator)
         self._lease = -1
         self._last = (-1, -1)
         self._at = -(1 << 62)
         self._opened = (-1, (0, 0))
         self._heard: deque[str] = deque(maxlen=HEARD)
         self._model = ""
+        self._simulated = False
         self._gathered = Gathered()
         self.alive = 0
 
@@ -98,8 +105,8 @@ class Camera:
         self._heard.append(id)
         return True
 
-    def mark(self, mark: Mark) -> list[Said]:
-        """Take a mark in: the evaluator's clock goes on, and a second may be over."""
+    def mark(self, mark: Mark, *, now: int) -> list[Said]:
+        """Take a mark in: the evaluator's clock goes on, and a second may be over. `now` is host time."""
         if isinstance(mark, StreamOpened):
             if mark.epoch >= self._opened[0]:
                 self._open(mark.epoch, max(mark.opened_at, self._at), (mark.width, mark.height))
@@ -112,10 +119,15 @@ class Camera:
             not isinstance(mark, StreamAlive)
             or mark.at // SECOND * SECOND > self._gathered.second_at
         )
-        return self._flush() if ends else []
+        said = self._flush() if ends else []
+        if self._evaluator.asked and not isinstance(mark, StreamInterrupted):
+            closed = isinstance(mark, StreamClosed)
+            about = partial(self._about, mark.at, now)
+            said += self._answer(self._teller.mark(mark.at, about, closed=closed))
+        return said
 
-    def look(self, event: DetectionsMade) -> Seen:
-        """Track and evaluate a frame.
+    def look(self, event: DetectionsMade, *, now: int) -> Seen:
+        """Track and evaluate a frame; `now` is host time and decides nothing here.
 
         Raises:
             ValueError: a detection is malformed.
@@ -123,7 +135,7 @@ class Camera:
         size = (event.width, event.height)
         if (event.epoch, size) != self._opened:
             self._open(event.epoch, event.captured_at, size)
-        self._model = event.model or self._model
+        self._model, self._simulated = event.model or self._model, event.simulated
         tracked = [(track_id(self._name, one), one) for one in self._track(event)]
         held = [(track_id(self._name, one), one) for one in self._tracker.held()]
         self.alive = len(tracked) + len(held)
@@ -141,6 +153,9 @@ class Camera:
         fast = self._gather(event, tracked)
         if event.coverage != "none":
             fast.append(self._overlay(event, tracked, held))
+        if self._evaluator.asked:
+            at, about = event.captured_at, partial(self._about, event.captured_at, now)
+            fast += self._answer(self._teller.frame(at, about, changed=step.answers))
         return Seen(fast, step.matches, step.gaps, step.near_misses)
 
     def decide(
@@ -176,6 +191,8 @@ class Camera:
             gathered=self._gathered,
             tracker=self._tracker.dump(),
             evaluator=self._evaluator.dump(),
+            said_at=self._teller.said_at,
+            simulated=self._simulated,
         )
 
     def load(self, kept: KeptCamera) -> None:
@@ -190,6 +207,7 @@ class Camera:
         self._tracker.load(kept.tracker)
         self._evaluator.load(kept.evaluator)
         self._opened = kept.opened
+        self._teller.said_at, self._simulated = kept.said_at, kept.simulated
 
     def _open(self, epoch: int, at: int, size: tuple[int, int]) -> None:
         self._tracker.open(epoch=epoch, at=at, size=size)
@@ -225,6 +243,28 @@ class Camera:
             _, _, points = gathered.paths.setdefault(name, (one.label, one.born_at, []))
             points.append(TrackPoint(event.captured_at, one.box, one.score))
         return said
+
+    def _about(self, at: int, now: int) -> About:
+        camera = self._knowledge.camera(self._name, at)
+        epoch, seq = self._last
+        return About(
+            site=camera.site if camera is not None else "",
+            camera=self._name,
+            camera_version=camera.document_version if camera is not None else 0,
+            epoch=epoch,
+            seq=seq,
+            said_at=now,
+            model=self._model,
+            tracker=self._version,
+            simulated=self._simulated,
+        )
+
+    def _answer(self, said: PredicatesObserved | None) -> list[Said]:
+        """What rules over several cameras are told, under an id of its own moment."""
+        if said is None:
+            return []
+        moment = f"{self._name}/{said.observed_at}/{said.epoch}/{said.seq}"
+        return [(derived(moment, said.type), said)]
 
     def _flush(self) -> list[Said]:
         """Say the second that is over, if somebody was seen in it."""

@@ -254,6 +254,7 @@ def _opened(
         margin=match.margin,
         suppressed=suppressed,
         simulated=facts.simulated,
+        cameras=match.cameras,
         snapshot=snapshot_place(incident),
         cause=cause,
     )
@@ -292,6 +293,7 @@ def _alert(opened: IncidentOpened, facts: Facts, raised_at: int) -> AlertRaised:
         raised_at=raised_at,
         margin=opened.margin,
         simulated=opened.simulated,
+        cameras=opened.cameras,
         snapshot=opened.snapshot,
         cause=opened.cause,
     )

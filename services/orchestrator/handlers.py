@@ -1,4 +1,4 @@
-"""Events in, effects out: detections through the stage, cameras into plans, rules into knowledge.
+"""Events in, effects out: detections and answers through their stages, cameras into plans, rules into knowledge.
 
 High-rate facts are said directly; incidents, alerts, their rows and the checkpoint stand in one transaction. A
 crash between the two says the facts of the replayed second once more, under the same ids.
@@ -7,7 +7,8 @@ crash between the two says the facts of the replayed second once more, under the
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from schemas.events.plan_decided import PlanDecided
 from schemas.events.rule_defined import RuleDefined
 from schemas.events.stream_marks import StreamClosed
 from services.orchestrator import store
+from services.orchestrator.across import AcrossStage
 from services.orchestrator.domain import plan
 from services.orchestrator.stage import CameraStage, Effects, Mark
 from shared.ids import derived
@@ -35,16 +37,39 @@ if TYPE_CHECKING:
     from shared.clock import Clock
     from shared.db.checkpoints import Checkpoints
     from shared.db.engine import Database
-    from shared.metrics import Metrics, Stage
+    from shared.metrics import Metrics
+    from shared.metrics import Stage as Reached
     from shared.traces.port import Spans
 
 log = structlog.get_logger(__name__)
 
 GROUP = "orchestrator"
+ACROSS = f"{GROUP}-{topics.PREDICATES.name}"
 
 
-class DetectionHandler:
+class Stage(Protocol):
+    """One partition's events in order, effects as values; its state is a value."""
+
+    def handle(self, envelope: Envelope, *, now: int) -> Effects:
+        """Take in the next event."""
+        ...
+
+    def dump(self) -> bytes:
+        """The whole state."""
+        ...
+
+    def load(self, state: bytes) -> None:
+        """Take over a dump."""
+        ...
+
+
+S = TypeVar("S", bound=Stage)
+
+
+class StageHandler(ABC, Generic[S]):
     """Runs a stage per partition and applies what it says; owns the stages' state."""
+
+    group: ClassVar[str]
 
     def __init__(
         self,
@@ -66,12 +91,19 @@ class DetectionHandler:
         self._metrics = metrics
         self._spans = spans or Traces().of("orchestrator", clock)
         self._interval = interval_s
-        self._lanes: dict[Partition, _Lane] = {}
+        self._lanes: dict[Partition, _Lane[S]] = {}
+
+    @abstractmethod
+    def make(self, knowledge: Knowledge) -> S:
+        """A stage that has heard nothing yet."""
+
+    def measure(self, batch: Batch, stage: S, seconds: float) -> None:
+        """Metrics of a batch that took so long."""
 
     async def assigned(self, partition: Partition) -> None:
         """Load the partition's stage as of its stored position."""
-        stage = CameraStage(self._knowledge)
-        state = await self._checkpoints.state(GROUP, partition)
+        stage = self.make(self._knowledge)
+        state = await self._checkpoints.state(self.group, partition)
         if state is not None:
             stage.load(state)
         self._lanes[partition] = _Lane(stage, self._clock.monotonic())
@@ -98,7 +130,8 @@ class DetectionHandler:
         for envelope in batch.envelopes:
             effects.add(self._take(lane, envelope))
             await asyncio.sleep(0)  # a backlog must not keep the loop from everybody else
-        self._measure(batch, lane, effects, self._clock.monotonic() - started)
+        self.measure(batch, lane.stage, self._clock.monotonic() - started)
+        self._tell(effects)
         await self._publisher.publish(effects.fast)
         self._reached("tracks", batch.envelopes)
         lane.next_offset = batch.next_offset
@@ -106,7 +139,7 @@ class DetectionHandler:
             await self._save(batch.partition, lane, batch.next_offset, effects.incidents)
             self._reached("incident", effects.incidents)
 
-    def _take(self, lane: _Lane, envelope: Envelope) -> Effects:
+    def _take(self, lane: _Lane[S], envelope: Envelope) -> Effects:
         started, under = self._clock.now(), self._spans.under(envelope)
         effects = lane.stage.handle(under, now=started)
         if isinstance(envelope.event, DetectionsMade | Mark):
@@ -132,7 +165,7 @@ class DetectionHandler:
         self._metrics.watermarks.forget(camera)
         self._metrics.tracks_live.remove(camera)
 
-    def _reached(self, stage: Stage, envelopes: Iterable[Envelope]) -> None:
+    def _reached(self, stage: Reached, envelopes: Iterable[Envelope]) -> None:
         now = self._clock.now()
         for envelope in envelopes:
             event = envelope.event
@@ -142,23 +175,18 @@ class DetectionHandler:
                 self._metrics.reached(stage, event.matched_at, now)
 
     async def _save(
-        self, partition: Partition, lane: _Lane, next_offset: int, said: list[Envelope]
+        self, partition: Partition, lane: _Lane[S], next_offset: int, said: list[Envelope]
     ) -> None:
         """Checkpoint, rows and outbox together. The checkpoint first: who has lost the partition learns it there."""
         async with self._database.transaction() as tx:
             state = lane.stage.dump()
-            await self._checkpoints.save(tx, GROUP, partition, next_offset, state)
+            await self._checkpoints.save(tx, self.group, partition, next_offset, state)
             await store.apply(tx, said)
             await tx.add(said)
         lane.saved, lane.next_offset = self._clock.monotonic(), None
 
-    def _measure(self, batch: Batch, lane: _Lane, effects: Effects, seconds: float) -> None:
+    def _tell(self, effects: Effects) -> None:
         """Metrics, and log lines for what a person may want to know."""
-        keys = {envelope.key for envelope in batch.envelopes}
-        for camera in keys:
-            self._metrics.rule_seconds.labels(camera).observe(seconds / len(keys))
-            if camera in self._metrics.watermarks:
-                self._metrics.tracks_live.labels(camera).set(lane.stage.tracks(camera))
         for envelope in effects.incidents:
             self._count(envelope.event)
             _tell(envelope)
@@ -193,14 +221,42 @@ def _tell(envelope: Envelope) -> None:
         log.info("alert_raised", alert=event.alert, incident=event.incident, **known)
 
 
-class _Lane:
+class _Lane(Generic[S]):
     """A partition in work: its stage, when it was saved, and the offset that is not saved yet."""
 
-    def __init__(self, stage: CameraStage, saved: float) -> None:
+    def __init__(self, stage: S, saved: float) -> None:
         self.stage = stage
         self.saved = saved
         self.next_offset: int | None = None
         self.cameras: set[str] = set()  # that were heard of
+
+
+class DetectionHandler(StageHandler[CameraStage]):
+    """Detections through the stage of their cameras."""
+
+    group = GROUP
+
+    def make(self, knowledge: Knowledge) -> CameraStage:
+        """The cameras of a partition."""
+        return CameraStage(knowledge)
+
+    def measure(self, batch: Batch, stage: CameraStage, seconds: float) -> None:
+        """By camera."""
+        keys = {envelope.key for envelope in batch.envelopes}
+        for camera in keys:
+            self._metrics.rule_seconds.labels(camera).observe(seconds / len(keys))
+            if camera in self._metrics.watermarks:
+                self._metrics.tracks_live.labels(camera).set(stage.tracks(camera))
+
+
+class PredicateHandler(StageHandler[AcrossStage]):
+    """What cameras answer to rules over several of them, through the stage of their sites."""
+
+    group = ACROSS
+
+    def make(self, knowledge: Knowledge) -> AcrossStage:
+        """The sites of a partition."""
+        return AcrossStage(knowledge)
 
 
 class CameraHandler:

@@ -12,11 +12,10 @@ import msgspec
 from schemas.events.incident_changes import IncidentOpened
 from services.orchestrator.domain import incident_id
 from shared.errors import Invalid
+from shared.rules.across.ensemble import Ensemble
 from shared.rules.document import Rule, load
 from shared.rules.errors import RuleError
-from shared.rules.evaluator import Evaluator
 from shared.rules.scene import Scene
-from shared.rules.timeline import fixed
 from shared.rules.values import Look, Match, Sighting
 from shared.vision.mot import ORIGIN, Row
 
@@ -45,14 +44,14 @@ def replay(rows: Iterable[Row], film: Film, documents: Iterable[object]) -> list
         Invalid: a rule cannot be loaded or names a place that its `defs` lack.
     """
     scene = Scene(camera=film.camera, site=film.site, time_zone=film.time_zone)
-    evaluator = Evaluator(film.camera, fixed(scene, everywhere(load_all(documents))))
-    problems = [one for found in evaluator.refused.values() for one in found]
+    ensemble = Ensemble({film.camera: scene}, everywhere(load_all(documents)))
+    problems = [one for found in ensemble.refused.values() for one in found]
     if problems:
         raise RuleError(problems)
+    matches = [match for look in looks(rows, film) for match in ensemble.look(film.camera, look)]
     return [
         line(match, incident_id(film.site, match), film.start)
-        for look in looks(rows, film)
-        for match in evaluator.update(look).matches
+        for match in [*matches, *ensemble.close()]
         if match.outcome == "opened"
     ]
 

@@ -132,7 +132,7 @@ class Rules:
             rule = load(document)
         except RuleError as error:
             return {"ok": False, "rule": _id(document), "problems": _problems(error.problems)}
-        tests = rehearse(rule, self._stage_for(rule))
+        tests = rehearse(rule, self._stage_for(rule), self._scenes())
         return {
             "ok": all(test.passed or test.problem for test in tests),
             "rule": rule.id,
@@ -159,7 +159,7 @@ class Rules:
                 f"the rule {'fires' if test.fired else 'does not fire'} in this test",
                 "correct the rule or the test",
             )
-            for test in rehearse(rule, self._stage_for(rule))
+            for test in rehearse(rule, self._stage_for(rule), self._scenes())
             if not test.passed and not test.problem
         ]
         if failed:
@@ -218,13 +218,15 @@ class Rules:
     def _shown(self, row: RuleRow) -> dict[str, Any]:
         document = row.document or {}
         broken = self._knowledge.broken.get(row.rule, ())
-        found = () if broken else warnings(load(document), self._scenes())
+        rule = None if broken else load(document)
+        found = () if rule is None else warnings(rule, self._scenes())
+        named = () if rule is None else {c for part in rule.parts.values() for c in part.cameras}
         return {
             **_revision(row),
             "title": document.get("title", row.rule),
             "level": document.get("level", "medium"),
             "status": document.get("status", "stable"),
-            "cameras": document.get("scope", {}).get("cameras", []),
+            "cameras": document.get("scope", {}).get("cameras", []) or sorted(named),
             "problems": _problems(broken),
             "warnings": _problems(found),
         }

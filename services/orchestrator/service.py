@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schemas import topics
 from services.orchestrator import store
@@ -14,6 +14,7 @@ from services.orchestrator.handlers import (
     CameraHandler,
     DetectionHandler,
     PlanHandler,
+    PredicateHandler,
     RuleHandler,
     tell,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from schemas.event import Topic
+    from services.orchestrator.handlers import StageHandler
     from shared.bus.port import Handler
     from shared.db.engine import Database
     from shared.platform import ServicePlatform
@@ -42,16 +44,19 @@ async def start(
     database, publisher, clock = platform.database, platform.publisher, platform.clock
     knowledge = await remember(database)
     checkpoints = Checkpoints(database)
-    detections = DetectionHandler(
-        database,
-        checkpoints,
-        publisher,
-        clock,
-        knowledge=knowledge,
-        metrics=platform.metrics,
-        spans=platform.spans,
-        interval_s=settings.checkpoint_s,
-    )
+    stages = [
+        kind(
+            database,
+            checkpoints,
+            publisher,
+            clock,
+            knowledge=knowledge,
+            metrics=platform.metrics,
+            spans=platform.spans,
+            interval_s=settings.checkpoint_s,
+        )
+        for kind in (DetectionHandler, PredicateHandler)
+    ]
     incidents = Incidents(database, publisher, clock, platform.metrics)
 
     async def expiry() -> None:
@@ -60,12 +65,9 @@ async def start(
     yield Running(
         router=make_router(Rules(database, publisher, clock, knowledge), incidents, clock),
         subscriptions=[
-            Subscription(
-                topics=(topics.DETECTIONS,),
-                group=GROUP,
-                handler=detections,
-                positions=checkpoints,
-                owner=detections,
+            *(
+                _stage(topic, checkpoints, stage)
+                for topic, stage in zip((topics.DETECTIONS, topics.PREDICATES), stages, strict=True)
             ),
             _table(topics.CAMERAS, CameraHandler(database, knowledge)),
             _plans(PlanHandler(database, publisher)),
@@ -81,6 +83,13 @@ async def _check_rules(knowledge: Knowledge) -> Health:
         names = ", ".join(sorted(knowledge.broken))
         return Health(status="degraded", reason=f"rules that cannot be read: {names}")
     return Health(status="healthy")
+
+
+def _stage(topic: Topic, positions: Checkpoints, stage: StageHandler[Any]) -> Subscription:
+    """Partitions are shared; the state of each moves with it."""
+    return Subscription(
+        topics=(topic,), group=stage.group, handler=stage, positions=positions, owner=stage
+    )
 
 
 def _table(topic: Topic, handler: Handler) -> Subscription:
@@ -111,11 +120,12 @@ SERVICE = Service(
     port=8002,
     settings=OrchestratorSettings,
     start=start,
-    consumes=(topics.DETECTIONS, topics.CAMERAS, topics.RULES),
+    consumes=(topics.DETECTIONS, topics.PREDICATES, topics.CAMERAS, topics.RULES),
     produces=(
         topics.PLANS,
         topics.TRACKS,
         topics.TRACKS_LIVE,
+        topics.PREDICATES,
         topics.RULES,
         topics.INCIDENTS,
         topics.ALERTS,

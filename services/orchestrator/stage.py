@@ -62,7 +62,7 @@ class CameraStage:
         self._dumps: dict[str, bytes] = {}
 
     def handle(self, envelope: Envelope, *, now: int) -> Effects:
-        """Take in the next event of the partition; `now` is host time and only stamped on alerts.
+        """Take in the next event of the partition; `now` is host time and only stamped on what is said.
 
         Raises:
             Poison: the event cannot be digested; the stage must be loaded anew.
@@ -77,7 +77,7 @@ class CameraStage:
             if isinstance(event, DetectionsMade):
                 self._look(camera, envelope, event, effects, now)
             elif camera.hears(envelope.id, event):
-                for second in camera.mark(event):
+                for second in camera.mark(event, now=now):
                     effects.fast.append(self._say(envelope, *second))
             else:
                 effects.late += 1
@@ -128,7 +128,7 @@ class CameraStage:
         if not camera.admits(event):
             effects.late += 1
             return
-        seen = camera.look(event)
+        seen = camera.look(event, now=now)
         effects.gaps += seen.gaps
         effects.near_misses += seen.near_misses
         effects.fast += [self._say(envelope, *one) for one in seen.fast]
@@ -138,16 +138,17 @@ class CameraStage:
                 effects.incidents.append(self._say(envelope, id, said))
 
     def _say(self, cause: Envelope, id: str, event: Event) -> Envelope:
-        return Envelope(
-            id=id,
-            source=self._source,
-            topic=_home(event),
-            key=event.key,
-            event=event,
-            traceparent=cause.traceparent,
-            correlation=cause.correlation or cause.id,
-        )
+        return say(cause, self._source, id, event)
 
 
-def _home(event: Event) -> str:
-    return event.topics[0].name
+def say(cause: Envelope, source: str, id: str, event: Event) -> Envelope:
+    """An event that follows from another one, at its home; it hands on trace and correlation."""
+    return Envelope(
+        id=id,
+        source=source,
+        topic=event.topics[0].name,
+        key=event.key,
+        event=event,
+        traceparent=cause.traceparent,
+        correlation=cause.correlation or cause.id,
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from schemas.event import Box
+from shared.rules.answers import KeptAnswer
 from shared.rules.emission import Emitted
 from shared.rules.follower import TrackState, reach
 from shared.rules.health import HealthState
@@ -61,6 +62,7 @@ class Checkpoint(msgspec.Struct, array_like=True, tag="vantage.rules.v1"):
     gapped: list[str]
     emitted: dict[str, Emitted]
     health: HealthState
+    answered: list[KeptAnswer] = []
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -147,13 +149,13 @@ def leaf_numbers(plan: Plan, keys: Iterable[str]) -> list[int]:
 
 def rule_ids(plan: Plan, bits: int) -> list[str]:
     """Ids of the rules in a mask."""
-    return [rule.rule.id for rule in plan.rules if bits & rule.bit]
+    return [rule.rule.id for rule in plan.programs if bits & rule.bit]
 
 
 def rule_bits(plan: Plan, ids: Iterable[str]) -> int:
     """Mask of those rules that the plan has."""
     wanted = set(ids)
-    return sum(rule.bit for rule in plan.rules if rule.rule.id in wanted)
+    return sum(rule.bit for rule in plan.programs if rule.rule.id in wanted)
 
 
 def _restore_stays(plan: Plan, state: TrackState, kept: KeptTrack) -> None:

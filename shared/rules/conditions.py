@@ -7,7 +7,14 @@ import msgspec
 from shared.rules.errors import mapping, refuse, unknown_remedy
 from shared.rules.leaves import Leaf
 from shared.rules.predicates import PLANNED, PREDICATES
-from shared.rules.predicates.port import Predicate
+from shared.rules.predicates.port import Fields, Predicate
+from shared.rules.questions import (
+    Across,
+    count_across,
+    distinct,
+    on_camera,
+    refuse_same,
+)
 from shared.rules.scene import Scene
 from shared.rules.truth import Either, Every, Expression, Negation, One
 
@@ -62,11 +69,13 @@ class Negated(msgspec.Struct, frozen=True):
         return self.part.asked()
 
 
-Condition = Asked | Joined | Negated
+Condition = Asked | Joined | Negated | Across
 
 
-def parse_condition(raw: object, path: str = "$.match", depth: int = 0) -> Condition:
-    """A condition: a mapping with exactly one operator.
+def parse_condition(
+    raw: object, path: str = "$.match", depth: int = 0, *, across: bool = True
+) -> Condition:
+    """A condition: a mapping with exactly one operator. `across`: it may ask several cameras.
 
     Raises:
         RuleError: no operator, several, an unknown or unsupported one, or one whose fields do not fit.
@@ -84,28 +93,70 @@ def parse_condition(raw: object, path: str = "$.match", depth: int = 0) -> Condi
     (name, value), *_ = fields.items()
     inner = f"{path}.{name}"
     if name in ("all", "any"):
-        return _joined(name, value, inner, depth)
+        return _joined(name, value, inner, (depth, across))
     if name == "not":
-        return Negated(parse_condition(value, inner, depth + 1))
-    return _asked(name, value, inner)
+        return Negated(parse_condition(value, inner, depth + 1, across=across))
+    return _over_cameras(name, value, inner, (depth, across)) or _asked(name, value, inner)
 
 
 def positives(condition: Condition) -> Iterator[Asked]:
     """The predicates that speak for the condition: those not under a `not`."""
     if isinstance(condition, Asked):
         yield condition
+    elif isinstance(condition, Across):
+        yield from positives(condition.condition)
     elif isinstance(condition, Joined):
         for part in condition.parts:
             yield from positives(part)
 
 
-def _joined(name: str, value: object, path: str, depth: int) -> Joined:
+def questions(condition: Condition) -> Iterator[Across]:
+    """What a condition asks over cameras."""
+    if isinstance(condition, Across):
+        yield condition
+    elif isinstance(condition, Negated):
+        yield from questions(condition.part)
+    elif isinstance(condition, Joined):
+        for part in condition.parts:
+            yield from questions(part)
+
+
+def _joined(name: str, value: object, path: str, where: tuple[int, bool]) -> Joined:
     if not isinstance(value, list | tuple) or not value:
         raise refuse(path, value, f"`{name}` joins a list", f"write {name}: [{{...}}, {{...}}]")
     if len(value) > MOST:
         raise refuse(path, len(value), f"`{name}` joins too many", f"at most {MOST}")
-    parts = (parse_condition(part, f"{path}[{i}]", depth + 1) for i, part in enumerate(value))
+    depth, across = where
+    parts = (
+        parse_condition(part, f"{path}[{i}]", depth + 1, across=across)
+        for i, part in enumerate(value)
+    )
     return Joined(name == "all", tuple(parts))
+
+
+def _over_cameras(name: str, value: object, path: str, where: tuple[int, bool]) -> Across | None:
+    """What is asked over cameras; None where one camera answers alone."""
+    depth, across = where
+
+    def part(raw: object, inner: str) -> Condition:
+        return parse_condition(raw, inner, depth + 1, across=False)
+
+    fields = value if isinstance(value, dict) else {}
+    of_track = issubclass(PREDICATES.get(name, object), Fields)
+    names_camera = of_track and "camera" in fields
+    counts_all = name == "count" and "across" in fields
+    if not (name == "distinct" or names_camera or counts_all):
+        return None
+    if not across:
+        raise refuse(
+            path, value, "`of` is asked on each camera by itself", "name no cameras within it"
+        )
+    refuse_same(fields, path)
+    if names_camera and counts_all:
+        raise refuse(f"{path}.across", fields["across"], "one camera is named", "leave one out")
+    if names_camera:
+        return on_camera(name, fields, path, part)
+    return count_across(fields, path, Asked) if counts_all else distinct(value, path, part)
 
 
 def _asked(name: str, value: object, path: str) -> Asked:
@@ -114,17 +165,10 @@ def _asked(name: str, value: object, path: str) -> Asked:
             path,
             value,
             f"the operator `{name}` is not supported yet",
-            f"this version evaluates {', '.join(PREDICATES)}, all, any, not",
+            f"this version evaluates {', '.join(PREDICATES)}, distinct, all, any, not",
         )
     predicate = PREDICATES.get(name)
     if predicate is None:
-        names = [*PREDICATES, "all", "any", "not"]
+        names = [*PREDICATES, "distinct", "all", "any", "not"]
         raise refuse(path, value, "there is no such operator", unknown_remedy(name, names))
-    if isinstance(value, dict) and "camera" in value:
-        raise refuse(
-            f"{path}.camera",
-            value["camera"],
-            "conditions on several cameras are not supported yet",
-            "remove it and list one camera in scope.cameras",
-        )
     return Asked(name, predicate.parse(value, path), path)

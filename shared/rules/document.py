@@ -9,10 +9,11 @@ import msgspec
 from msgspec import Meta
 
 from schemas.events.incident_changes import Severity
-from shared.rules.conditions import Condition, parse_condition, positives
+from shared.rules.conditions import Condition, parse_condition, positives, questions
 from shared.rules.durations import Duration
 from shared.rules.errors import Problem, RuleError, check_texts, mapping, problem, refuse
 from shared.rules.examples import Example, parse_examples
+from shared.rules.parts import Part, check, parts
 from shared.rules.reading import read
 from shared.rules.scene import Places, parse_places
 
@@ -71,7 +72,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that was read. `hash` is the SHA-256 of the canonical document."""
+    """A rule that was read. `hash` is the SHA-256 of the canonical document.
+
+    `parts`: what a rule over several cameras asks of each, by its canonical writing; empty where one camera
+    answers alone.
+    """
 
     head: Head
     places: Places
@@ -80,6 +85,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     tests: tuple[Example, ...]
     hash: str
     document: Mapping[str, Any]
+    parts: Mapping[str, Part] = {}
 
     @property
     def id(self) -> str:
@@ -95,6 +101,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     def major(self) -> int:
         """Major version: a new one begins new incidents."""
         return int(self.head.version.split(".", 1)[0])
+
+    def part(self, text: str) -> "Rule":
+        """The part of this writing, as a rule that one camera evaluates; its id is the part's key."""
+        part = self.parts[text]
+        head = msgspec.structs.replace(self.head, id=part.key, scope=Scope())
+        return msgspec.structs.replace(self, head=head, match=part.condition, group_by=(), parts={})
 
     def covers(self, camera: str) -> bool:
         """Say whether the camera is in its scope."""
@@ -118,6 +130,9 @@ def load(raw: object) -> Rule:
     group_by = None
     if match is not None:
         group_by = _collect(problems, lambda: _groups(head.group_by, match))
+        if any(questions(match)):
+            asks = group_by or ()
+            _collect(problems, lambda: check(match, head.scope.cameras, asks))
     if problems or places is None or match is None or tests is None or group_by is None:
         raise RuleError(problems)
     return Rule(
@@ -128,6 +143,7 @@ def load(raw: object) -> Rule:
         tests=tests,
         hash=digest(document),
         document=document,
+        parts=parts(match, mapping(head.defs, "$.defs", "defs")),
     )
 
 
@@ -182,14 +198,17 @@ def _head_problems(head: Head) -> list[Problem]:
 def _groups(given: Field | tuple[Field, ...] | None, match: Condition) -> tuple[Field, ...]:
     """What incidents are grouped by: as written, else by track where the match is about one."""
     asked = list(match.asked())
-    of_track = any(one.predicate.about == "track" for one in asked)
+    across = any(questions(match))
+    of_track = not across and any(one.predicate.about == "track" for one in asked)
+    if given is None and across:
+        return ()
     if given is None:
         zones = any(getattr(one.predicate, "zone", None) for one in asked)
         return ("track",) if of_track else ("zone",) if zones else ("camera",)
     groups = (given,) if isinstance(given, str) else given
     if not groups:
         raise refuse("$.group_by", [], "groups by nothing", "leave it out, or write [camera]")
-    if "track" in groups and not of_track:
+    if "track" in groups and not (of_track or across):
         raise refuse(
             "$.group_by",
             list(groups),

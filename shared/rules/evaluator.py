@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from schemas.events.predicates_observed import Answer, Gap
+from shared.rules.answers import Answers, Found
 from shared.rules.checkpoint import (
     Checkpoint,
     decode,
@@ -46,7 +48,7 @@ class Evaluator:
         self._timeline = timeline
         self._at: int | None = None
         self._emission = Emission()
-        self._found: list[tuple[CompiledRule, TrackState | None, int]] = []
+        self._found: list[Found] = []
         self._step = Step()
         self._health = Health(0)
         self._compile(NEVER)
@@ -80,6 +82,8 @@ class Evaluator:
             if state.changed or state.camera != camera or state.unknown != unknown:
                 self._judge(state)
         self._judge_frame()
+        if self._plan.parts:
+            self._observe(look.at)
         step.matches = self._emit()
         return step
 
@@ -91,14 +95,34 @@ class Evaluator:
         """Nothing is known about the camera from `since` until `until`."""
         self._health.away(since, until)
 
+    @property
+    def asked(self) -> bool:
+        """Whether rules over several cameras ask this one."""
+        return bool(self._plan.parts)
+
+    @property
+    def period(self) -> int:
+        """The expected time between frames, in microseconds."""
+        return self._health.period
+
+    def answers(self, at: int, *, in_frame: bool = False) -> tuple[Answer, ...]:
+        """What this camera answers to rules over several, as of `at`; `in_frame`: as of the frame just taken in."""
+        return self._answers.say(at, in_frame=in_frame)
+
+    def gaps(self, since: int) -> tuple[Gap, ...]:
+        """What was not seen since then."""
+        return self._answers.gaps(since)
+
     def readings(self) -> list[Reading]:
         """Value and margin of every rule for every track, as of the last frame taken in since the start or a load."""
         read, unknown = self._reader.read, self._unknown
-        readings = [read(one, None, self._camera_bits, unknown) for one in self._plan.frame_rules]
+        whole = [rule for rule in self._plan.rules if not rule.of_track]
+        readings = [read(one, None, self._camera_bits, unknown) for one in whole]
+        of_track = [rule for rule in self._plan.rules if rule.of_track]
         for state in self._states.values():
             pulses = state.pulses if state.last_seen == self._at else 0
             true = state.bits | pulses | self._camera_bits
-            readings += [read(one, state, true, unknown) for one in self._plan.track_rules]
+            readings += [read(one, state, true, unknown) for one in of_track]
         return readings
 
     def dump(self) -> bytes:
@@ -137,6 +161,7 @@ class Evaluator:
         self._follower = Follower(plan, self._stay_ended)
         self._view = FrameView(plan, self._follower, self._alive)
         self._reader = Reader(plan, self._view, self._memories, self._states)
+        self._answers = Answers(plan, self._states, self._reader, self._health)
 
     def _keep(self) -> Checkpoint:
         plan = self._plan
@@ -149,6 +174,7 @@ class Evaluator:
             gapped=rule_ids(plan, self._gapped),
             emitted=self._emission.dump(NEVER if self._at is None else self._at),
             health=self._health.dump(),
+            answered=self._answers.dump(),
         )
 
     def _restore(self, kept: Checkpoint) -> None:
@@ -156,6 +182,7 @@ class Evaluator:
         self._at, self.late = kept.at, kept.late
         self._emission.load(kept.emitted)
         self._health.load(kept.health)
+        self._answers.load(kept.answered)
         for key, memory in kept.memories.items():
             for index in leaf_numbers(plan, [key]):
                 self._memories[index][:] = memory
@@ -298,6 +325,13 @@ class Evaluator:
                 touched[rule.index] = rule
         return [touched[index] for index in sorted(touched)]
 
+    def _observe(self, at: int) -> None:
+        """Answers to rules over several cameras; what they found is no match yet."""
+        first = len(self._plan.rules)
+        found = [one for one in self._found if one[0].index >= first]
+        self._found = [one for one in self._found if one[0].index < first]
+        self._step.answers = self._answers.observe(at, self._camera_bits, self._fired, found)
+
     def _emit(self) -> list[Match]:
         """Matches of this frame, tracks of one group together, each with what became of it."""
         groups: dict[tuple[int, str], Match] = {}
@@ -316,15 +350,17 @@ class Evaluator:
 
     def _stay_ended(self, state: TrackState, number: int, stay: Stay) -> None:
         """A stay is over: say which rules it nearly fired."""
-        thresholds = state.plan.watches[number].stayed
-        if stay.step >= len(thresholds):
+        thresholds = state.plan.watches[number].stayed[stay.step :]
+        threshold = next((one for one in thresholds if one.bit & self._plan.missable), None)
+        if threshold is None:
             return
-        threshold = thresholds[stay.step]
         if (stay.until - stay.since) * NEAR < threshold.after * (NEAR - 1):
             return
         true = state.bits | self._camera_bits
         gauge = self._reader.gauge(state, true, stay.until, (number, stay))
         for rule in self._touched(threshold.bit):
+            if rule.index >= len(self._plan.rules):
+                continue  # a part: whether its rule nearly fired is not said
             margin = rule.expression.margin(gauge)
             if -1 / NEAR <= margin < 0 and not state.fired & rule.bit:
                 self._step.near_misses.append(

@@ -63,6 +63,16 @@ class Health:
             uncovered += max(0, min(until, at) - max(since, start))
         return uncovered * TOLERATED > window
 
+    @property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """The gaps that are remembered, each from `since` until `until`."""
+        return tuple(self._gaps)
+
+    @property
+    def period(self) -> int:
+        """The expected time between looks."""
+        return self._period
+
     def last_gap(self) -> tuple[int, int]:
         """The newest gap; (0, 0) where none is remembered."""
         return self._gaps[-1] if self._gaps else (0, 0)

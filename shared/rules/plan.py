@@ -7,12 +7,16 @@ import msgspec
 
 from shared.rules.areas import CENTRE, FOOT, Area
 from shared.rules.document import Field, Rule
+from shared.rules.durations import SECOND
 from shared.rules.errors import Problem, RuleError
 from shared.rules.grid import Grid
 from shared.rules.leaves import AgeLeaf, FrameLeaf, Leaf, LineLeaf, SampleLeaf, ZoneLeaf
 from shared.rules.lines import Course
 from shared.rules.scene import Scene
 from shared.rules.truth import Expression
+
+SAID = 60 * SECOND
+"""A gap is remembered at least so long where other cameras' rules must hear of it."""
 
 P = TypeVar("P", Area, Course)
 Place = tuple[bool, float, float, float, float]
@@ -75,21 +79,30 @@ class LabelPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan:
-    """All rules of one camera, compiled. `refused` names those that do not fit it, and why."""
+    """All rules of one camera, compiled. `refused` names those that do not fit it, and why.
+
+    `parts` are what rules over several cameras ask of this one; they stand behind `rules` in `programs`.
+    """
 
     def __init__(self, scene: Scene, rules: Sequence[Rule]) -> None:
         self.scene = scene
         self.leaves: list[Leaf] = []
         self.areas: list[Area] = []
         self.courses: list[Course] = []
-        self.rules: list[CompiledRule] = []
+        self.programs: list[CompiledRule] = []
         self.refused: dict[str, tuple[Problem, ...]] = {}
         self._numbers: dict[str, int] = {}
         self._area_numbers: dict[str, int] = {}
         self._course_numbers: dict[str, int] = {}
         self._labels: dict[str, LabelPlan] = {}
-        for rule in sorted(rules, key=lambda rule: rule.id):
-            self._add(rule)
+        ordered = sorted(rules, key=lambda rule: rule.id)
+        for rule in ordered:
+            if not rule.parts:
+                self._add(rule.id, rule)
+        self.rules = self.programs[:]
+        for rule in ordered:
+            self._add_parts(rule)
+        self.parts = self.programs[len(self.rules) :]
         self._finish()
 
     def label(self, name: str) -> LabelPlan:
@@ -111,15 +124,23 @@ class Plan:
         """The number of a question by its key."""
         return self._numbers.get(key)
 
-    def _add(self, rule: Rule) -> None:
+    def _add(self, name: str, rule: Rule) -> None:
+        """Compile a rule; what does not fit is refused under `name`."""
         marks = len(self.leaves), len(self.areas), len(self.courses)
         try:
             compiled = self._compile(rule)
         except RuleError as error:
-            self.refused[rule.id] = error.problems
+            self.refused[name] = self.refused.get(name, ()) + error.problems
             self._roll_back(*marks)
             return
-        self.rules.append(compiled)
+        self.programs.append(compiled)
+
+    def _add_parts(self, rule: Rule) -> None:
+        """What a rule over several cameras asks of this one, each question once for all rules."""
+        asked = {compiled.rule.id for compiled in self.programs}
+        for text, part in rule.parts.items():
+            if part.concerns(self.scene.camera) and part.key not in asked:
+                self._add(rule.id, rule.part(text))
 
     def _compile(self, rule: Rule) -> CompiledRule:
         scene = self.scene.with_places(rule.places)
@@ -128,7 +149,7 @@ class Plan:
         of_track = [index for index in indices if not isinstance(self.leaves[index], FrameLeaf)]
         return CompiledRule(
             rule=rule,
-            index=len(self.rules),
+            index=len(self.programs),
             expression=expression,
             mask=_mask(indices),
             positive=tuple(dict.fromkeys(expression.positive())),
@@ -169,12 +190,17 @@ class Plan:
         ]
         self.windows = [(1 << index, leaf.window) for index, leaf in enumerate(self.leaves)]
         self.memory = max((window for _, window in self.windows), default=0)
+        if self.parts:
+            self.memory = max(self.memory, SAID)
         self.dependents: list[tuple[CompiledRule, ...]] = [
-            tuple(rule for rule in self.rules if rule.of_track and rule.mask >> index & 1)
+            tuple(rule for rule in self.programs if rule.of_track and rule.mask >> index & 1)
             for index in range(len(self.leaves))
         ]
-        self.track_rules = tuple(rule for rule in self.rules if rule.of_track)
-        self.frame_rules = tuple(rule for rule in self.rules if not rule.of_track)
+        self.missable = 0
+        for rule in self.rules:
+            self.missable |= rule.mask
+        self.track_rules = tuple(rule for rule in self.programs if rule.of_track)
+        self.frame_rules = tuple(rule for rule in self.programs if not rule.of_track)
 
     def _label_plan(self, label: str) -> LabelPlan:
         watches = {

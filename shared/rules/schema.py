@@ -5,6 +5,8 @@ from typing import Any
 from shared.rules.document import Head
 from shared.rules.examples import Example
 from shared.rules.predicates import PREDICATES
+from shared.rules.predicates.port import Fields
+from shared.rules.questions import camera_schema, count_schema, distinct_schema
 from shared.rules.reading import struct_schema
 from shared.rules.schedules import Schedule
 
@@ -37,8 +39,17 @@ def _condition() -> dict[str, Any]:
     """Exactly one operator with its fields."""
     nested: dict[str, Any] = {"$ref": "#/$defs/condition"}
     several = {"type": "array", "items": nested, "minItems": 1}
-    operators: dict[str, Any] = {name: kind.schema() for name, kind in PREDICATES.items()}
-    operators |= {"all": several, "any": several, "not": nested}
+    operators: dict[str, Any] = {
+        name: camera_schema(kind.schema()) if issubclass(kind, Fields) else kind.schema()
+        for name, kind in PREDICATES.items()
+    }
+    operators["count"] = count_schema(operators["count"])
+    operators |= {
+        "distinct": distinct_schema(nested),
+        "all": several,
+        "any": several,
+        "not": nested,
+    }
     return {
         "type": "object",
         "minProperties": 1,

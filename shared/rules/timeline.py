@@ -36,10 +36,24 @@ class History(Generic[T]):
                 found[key] = value
         return found
 
+    def known(self, at: int) -> dict[str, T]:
+        """What counts at `at`; a key's first version counts from the beginning of time."""
+        upcoming = {key: vs[0][1] for key, vs in self._versions.items() if vs[0][0] > at}
+        return {k: v for k, v in upcoming.items() if v is not None} | self.as_of(at)
+
     def first(self, key: str) -> T | None:
         """The earliest version of a key."""
         versions = self._versions.get(key)
         return versions[0][1] if versions else None
+
+    @property
+    def names(self) -> list[str]:
+        """All keys that ever had a version."""
+        return list(self._versions)
+
+    def versions(self, key: str) -> list[T]:
+        """All versions of a key, in the order of their times."""
+        return [value for _, value in self._versions.get(key, ()) if value is not None]
 
     def next_after(self, at: int) -> int | None:
         """The first time after `at` from which something else counts."""

@@ -39,6 +39,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
     `opened`: a new incident, begun by this match. `extended`: within `merge_gap` of the incident's last match.
     `suppressed`: within `cooldown` of the incident; counted, nothing else.
+    `cameras`: all that a rule over several cameras rests on; `camera` is then that of its incident.
     """
 
     rule: str
@@ -60,6 +61,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome = "opened"
     incident_at: int = 0
     count: int = 1
+    cameras: tuple[str, ...] = ()
 
     def settle(self, outcome: Outcome, incident_at: int, count: int) -> None:
         """For the evaluator alone, before the match is given out: what became of it."""
@@ -98,8 +100,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct):
-    """What one frame brought."""
+    """What one frame brought. `answers`: an answer to rules over several cameras changed."""
 
     matches: list[Match] = []
     near_misses: list[NearMiss] = []
     gaps: list[CoverageGap] = []
+    answers: bool = False

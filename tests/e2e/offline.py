@@ -1,4 +1,4 @@
-"""What the same stage derives from the `detections` on a log when nothing runs: the replay that live must equal."""
+"""What the same stages derive from what is on a log when nothing runs: the replay that live must equal."""
 
 import asyncio
 from collections import defaultdict
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.cloudevents import decode
-from schemas.event import Envelope
+from schemas.event import Envelope, Topic
 from schemas.events.incident_changes import IncidentOpened
 from schemas.events.tracks_observed import TracksObserved
-from schemas.topics import DETECTIONS
+from schemas.topics import DETECTIONS, PREDICATES
 from services.analyze.recompute import Counts, Part, recomputed
+from services.orchestrator.across import AcrossStage
+from services.orchestrator.knowledge import Knowledge
 from services.orchestrator.service import remember
 from shared.bus.kafka import open_kafka
 from shared.bus.port import Log, Partition
@@ -33,9 +35,7 @@ class Derived(NamedTuple):
 
 def derive(folder: Path) -> list[IncidentOpened]:
     """The incidents that follow from the log in a data folder whose server has ended."""
-    return derived(
-        log=f"sqlite:///{folder / 'log'}", db=f"sqlite+aiosqlite:///{folder / 'db'}"
-    ).incidents
+    return derived(log=_log(folder), db=_db(folder)).incidents
 
 
 def derived(*, log: str, db: str) -> Derived:
@@ -43,19 +43,18 @@ def derived(*, log: str, db: str) -> Derived:
     return asyncio.run(_derived(log, db))
 
 
+def derive_across(folder: Path) -> list[IncidentOpened]:
+    """The same for rules over several cameras, from what the cameras answered."""
+    return asyncio.run(_derive_across(_log(folder), _db(folder)))
+
+
 def read(log: str) -> list[Sequence[Envelope]]:
     """Everything on `detections`, partition by partition, in order."""
-    return list(asyncio.run(detections(log)).values())
+    return list(asyncio.run(everything(log, DETECTIONS)).values())
 
 
 async def _derived(url: str, db: str) -> Derived:
-    async with databases.open_database(
-        db,
-        service="orchestrator",
-        clock=SystemClock(),
-        migrations="services.orchestrator.migrations",
-    ) as database:
-        knowledge = await remember(database)
+    knowledge = await _remembered(db)
     found = Derived([], set(), [])
     async with _opened(url) as log:
         async for effects in recomputed(log, knowledge, Part(), Counts()):
@@ -68,14 +67,35 @@ async def _derived(url: str, db: str) -> Derived:
     return found
 
 
-async def detections(url: str) -> Mapping[Partition, Sequence[Envelope]]:
-    """Everything on `detections`, by partition, in order."""
+async def _derive_across(url: str, db: str) -> list[IncidentOpened]:
+    knowledge = await _remembered(db)
+    found: list[IncidentOpened] = []
+    for events in (await everything(url, PREDICATES)).values():
+        stage = AcrossStage(knowledge)
+        for event in events:
+            said = stage.handle(event, now=0).incidents
+            found += [one.event for one in said if isinstance(one.event, IncidentOpened)]
+    return found
+
+
+async def _remembered(db: str) -> Knowledge:
+    async with databases.open_database(
+        db,
+        service="orchestrator",
+        clock=SystemClock(),
+        migrations="services.orchestrator.migrations",
+    ) as database:
+        return await remember(database)
+
+
+async def everything(url: str, topic: Topic) -> Mapping[Partition, Sequence[Envelope]]:
+    """Everything on a topic, by partition, in order."""
     found: dict[Partition, list[Envelope]] = defaultdict(list)
     async with _opened(url) as log:
-        async for batch in records(log, [DETECTIONS]):
+        async for batch in records(log, [topic]):
             found[batch[0].partition] += [
                 decode(
-                    DETECTIONS.name,
+                    topic.name,
                     one.key or "",
                     one.headers,
                     one.value,
@@ -91,3 +111,11 @@ def _opened(url: str) -> AbstractAsyncContextManager[Log]:
     if url.startswith("kafka"):
         return open_kafka(url)
     return open_sqlite(Path(url.removeprefix("sqlite:///")))
+
+
+def _log(folder: Path) -> str:
+    return f"sqlite:///{folder / 'log'}"
+
+
+def _db(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'db'}"

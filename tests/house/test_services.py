@@ -20,8 +20,8 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "vms": (8001, "detections tracks incidents alerts camera-status", "cameras"),
     "orchestrator": (
         8002,
-        "detections cameras rules",
-        "plans tracks tracks-live rules incidents alerts",
+        "detections predicates cameras rules",
+        "plans tracks tracks-live predicates rules incidents alerts",
     ),
     "dashboard": (
         8003,

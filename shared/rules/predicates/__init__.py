@@ -19,5 +19,5 @@ PREDICATES: dict[str, type[Predicate]] = {
     "min_track_age": MinTrackAge,
 }
 
-PLANNED = ("seq", "absent", "near", "speed", "distinct", "rate", "event")
+PLANNED = ("seq", "absent", "near", "speed", "rate", "event")
 """Words of the language that this version does not evaluate; a rule that uses one is refused, not half read."""

@@ -15,7 +15,7 @@ from shared.rules.stays import ENTER
 
 Operator = Literal[">=", ">", "<=", "<", "==", "!="]
 
-_SPARE: dict[Operator, Callable[[int, int], int]] = {
+SPARE: dict[Operator, Callable[[int, int], int]] = {
     ">=": lambda found, n: found - n,
     ">": lambda found, n: found - n - 1,
     "<=": lambda found, n: n - found,
@@ -23,6 +23,7 @@ _SPARE: dict[Operator, Callable[[int, int], int]] = {
     "==": lambda found, n: -abs(found - n),
     "!=": lambda found, n: abs(found - n) - 1,
 }
+"""By how much a number passes a comparison; below 0 it does not."""
 
 
 class Count(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +75,7 @@ class Count(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def _spare(self, who: Classes) -> Callable[[Mapping[str, int]], int]:
-        compare, n = _SPARE[self.op], self.n
+        compare, n = SPARE[self.op], self.n
         names = None if who is None else tuple(sorted(who))
 
         def spare(present: Mapping[str, int]) -> int:

@@ -59,3 +59,30 @@ def test_lint_and_test_say_what_is_wrong_and_fail(tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert "does not fire in this test" in refused.output
     assert vantage(tmp_path, "lint", str(tmp_path)).exit_code == 1
+
+
+def test_a_rule_over_several_cameras_from_a_terminal(tmp_path: Path) -> None:
+    crossed = {"enter": {"camera": "gate", "zone": "door", "within": "30s"}}
+    stood = {"dwell": {"camera": "dock", "zone": "door", "min": "5s"}}
+    scenes = [{"camera": "gate", "dwell": "1s"}, {"camera": "dock", "dwell": "6s", "after": "2s"}]
+    document = {
+        "id": "both",
+        "match": {"all": [crossed, stood]},
+        "defs": {"zones": {"door": SQUARE}},
+        "tests": [
+            {"scenes": scenes, "fires": True},
+            {"camera": "dock", "dwell": "6s", "fires": False},
+        ],
+    }
+    file = written(tmp_path, document)
+    linted = vantage(tmp_path, "lint", file)
+    assert (linted.exit_code, "both: ok" in linted.output) == (0, True)
+    tested = vantage(tmp_path, "test", file)
+    assert (tested.exit_code, tested.output.count("passed")) == (0, 2)
+    assert "both: revision 1" in vantage(tmp_path, "add", file).output
+    listed = " ".join(vantage(tmp_path, "list").output.split())
+    assert "both" in listed
+    assert "dock" in listed
+    wrong = written(tmp_path, {**document, "tests": [{"scenes": scenes, "fires": False}]})
+    refused = vantage(tmp_path, "add", wrong)
+    assert (refused.exit_code, "the rule fires in this test" in refused.output) == (1, True)

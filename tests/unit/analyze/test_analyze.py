@@ -73,6 +73,32 @@ def test_the_incidents_of_the_yard_are_those_of_its_ground_truth(
     assert {"decode", "detect", "track_and_rules"} <= set(summary["stages"])
 
 
+def test_a_rule_over_several_cameras_sees_the_one(tmp_path: Path, site: Path) -> None:
+    zone = Scene(seed=7, duration_s=12).zones[0].name
+    count = {"class": "person", "zone": zone, "op": ">=", "n": 1}
+    entered = {"distinct": {"of": {"enter": {"zone": zone}}, "op": ">=", "n": 1, "within": "1s"}}
+    documents: list[dict[str, Any]] = [
+        {"id": "alone", "match": {"count": count}},
+        {"id": "across", "match": {"count": {**count, "across": "cameras"}}},
+        {"id": "entered", "match": entered},
+    ]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(documents))
+    out = tmp_path / "out"
+    result = analyze(YARD, *SCRIPT, "--rules", path, "--site", site, "--out", out)
+    assert result.exit_code == 0, result.output
+    found: dict[str, list[tuple[float, list[str]]]] = {"alone": [], "across": [], "entered": []}
+    for line in lines(out / "incidents.jsonl"):
+        found[line["rule"]].append((line["matched_at"], line["tracks"]))
+    assert found["alone"]
+    assert found["across"] == found["alone"]
+    assert found["entered"][0] == found["alone"][0]
+    elsewhere = {"id": "r", "match": {"enter": {"camera": "gate", "zone": zone}}}
+    path.write_text(yaml.safe_dump([elsewhere]))
+    refused = analyze(YARD, *SCRIPT, "--rules", path, "--site", site, "--out", out)
+    assert (refused.exit_code, "gate" in refused.output) == (1, True)
+
+
 def test_every_file_agrees_with_the_others(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert analyze(YARD, *SCRIPT, "--every-frame", "--out", out).exit_code == 0

@@ -23,6 +23,7 @@ from shared.rules.schema import rule_schema
 from tests.unit.rules.scenes import SCENE, rule
 
 ENTER: dict[str, Any] = {"enter": {"class": "person", "zone": "door"}}
+BAY = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]
 CANONICAL = b'{"id":"r","match":{"enter":{"class":"person","zone":"door"}},"title":"x"}'
 
 LOITERING = """
@@ -60,7 +61,22 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"match": {}}, "$.match", "[]", "exactly one operator"),
     ({"match": {"all": []}}, "$.match.all", "[]", "write all:"),
     ({"match": {"all": [ENTER, {"x": 1}]}}, "$.match.all[1].x", "1", "use one of"),
-    ({"match": {"cross": {"line": "l", "camera": "gate"}}}, "$.match.cross.camera", "'gate'", "not supported yet"),
+    ({"match": {"cross": {"line": "l", "camera": ""}}}, "$.match.cross.camera", "''", "write what"),
+    ({"match": {"cross": {"line": "l", "camera": "a", "within": "25h"}}}, "$.match.cross.within", "'90000s'", "at most 24h"),
+    ({"match": {"cross": {"line": "l", "camera": "a", "same": "track"}}}, "$.match.cross.same", "'track'", "remove it"),
+    ({"match": {"all": [ENTER, {"enter": {"camera": "a", "zone": "z"}}]}}, "$.match.all[0].enter", "'enter'", "write camera:"),
+    ({"match": {"min_track_age": {"camera": "a"}}}, "$.match.min_track_age", "{'camera': 'a'}", "write it like"),
+    ({"match": {"enter": {"camera": "a", "zone": "z"}}, "scope": {"cameras": ["b"]}}, "$.match.enter.camera", "'a'", "scope.cameras"),
+    ({"match": {"enter": {"camera": "a", "zone": "z"}}, "group_by": ["track"]}, "$.group_by", "['track']", "group by camera"),
+    ({"match": {"count": {"across": "zones", "op": ">", "n": 1}}}, "$.match.count.across", "'zones'", "use one of cameras"),
+    ({"match": {"count": {"across": "cameras", "camera": "a", "op": ">", "n": 1}}}, "$.match.count.across", "'cameras'", "leave one out"),
+    ({"match": {"distinct": {"of": ENTER, "op": ">", "n": 1}}}, "$.match.distinct", "{'of'", "write what"),
+    ({"match": {"distinct": {"of": ENTER, "op": ">", "n": 1, "within": "0s"}}}, "$.match.distinct.within", "'0s'", "within: 30s"),
+    ({"match": {"distinct": {"of": ENTER, "op": ">", "n": 1, "within": "9s", "same": "plate"}}}, "$.match.distinct.same", "'plate'", "remove it"),
+    ({"match": {"distinct": {"of": {"count": {"op": ">", "n": 1}}, "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.field", "'track'", "field: camera"),
+    ({"match": {"distinct": {"of": {"count": {"op": ">", "n": 1}}, "field": "zone", "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.field", "'zone'", "field: track"),
+    ({"match": {"distinct": {"of": {"distinct": {}}, "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.of.distinct", "{}", "name no cameras"),
+    ({"match": {"distinct": {"of": {"seq": {}}, "op": ">", "n": 1, "within": "9s"}}}, "$.match.distinct.of.seq", "{}", "this version evaluates"),
     ({"match": {"schedule": {"between": [420, "20:00"]}}}, "$.match.schedule.between[0]", "420", "in quotes"),
     ({"match": {"schedule": {"between": ["7:00", "20:00"]}}}, "$.match.schedule.between[0]", "'7:00'", '"07:00"'),
     ({"match": {"schedule": {"between": ["07:00", "07:00"]}}}, "$.match.schedule.between", "", "whole day"),
@@ -101,6 +117,95 @@ def test_what_is_wrong_is_said_with_path_value_and_remedy(
     assert value in found.value
     assert remedy in str(found)
     assert caught.value.field == path
+
+
+def test_a_document_over_several_cameras_is_read() -> None:
+    gate = {"cross": {"camera": "gate", "class": "truck", "line": "in", "dir": "L2R"}}
+    match = {"all": [gate, {"not": {"dwell": {"camera": "dock", "zone": "bay", "min": "1m"}}}]}
+    loaded = load({"id": "r", "match": match, "defs": {"zones": {"bay": BAY}}})
+    assert loaded.group_by == ()
+    assert [part.cameras for part in loaded.parts.values()] == [("gate",), ("dock",)]
+    elsewhere = load({"id": "r", "match": match})
+    assert not {one.key for one in loaded.parts.values()} & {
+        p.key for p in elsewhere.parts.values()
+    }
+    jsonschema.validate(loaded.document, rule_schema())
+    again = load({"id": "other", "match": gate, "defs": {"zones": {"bay": BAY}}})
+    (part,) = again.parts.values()
+    assert part.key in {one.key for one in loaded.parts.values()}
+
+
+def test_inline_tests_play_on_several_cameras() -> None:
+    square = {"zones": {"bay": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]},
+              "lines": {"in": [[0.5, 0.1], [0.5, 0.9]]}}  # fmt: skip
+    crossed = {"cross": {"camera": "gate", "line": "in", "dir": "L2R", "within": "30s"}}
+    parked = {"dwell": {"camera": "dock", "class": "truck", "zone": "bay", "min": "5s"}}
+    meets = [{"camera": "gate", "cross": "L2R"}, {"camera": "dock", "dwell": "6s", "after": "10s"}]
+    document: dict[str, Any] = {
+        "id": "r",
+        "match": {"all": [crossed, parked]},
+        "defs": square,
+        "tests": [
+            {"scenes": meets, "fires": True},
+            {"scenes": [meets[0], {**meets[1], "after": "40s"}], "fires": False},
+            {"scenes": [{**meets[0], "cross": "R2L"}, meets[1]], "fires": False},
+            {"camera": "dock", "dwell": "6s", "fires": False},
+            {"camera": "yard", "dwell": "6s", "fires": False},
+        ],
+    }
+    found = rehearse(load(document), SCENE)
+    assert [one.passed for one in found] == [True, True, True, True, False]
+    assert "$.tests[4].camera" in found[4].problem
+    count = {"across": "cameras", "zone": "bay", "op": ">=", "n": 3}
+    crowd = {**document, "match": {"count": count}, "scope": {"cameras": ["a", "b"]}, "tests": [
+        {"scenes": [{"camera": "a", "count": 2}, {"camera": "b", "count": 1}], "fires": True},
+        {"scenes": [{"camera": "a", "count": 1}, {"camera": "b", "count": 1}], "fires": False},
+    ]}  # fmt: skip
+    assert all(one.passed for one in rehearse(load(crowd), SCENE))
+    jsonschema.validate(document, rule_schema())
+
+
+@pytest.mark.parametrize(
+    ("test", "remedy"),
+    [
+        ({"scenes": [{"dwell": "1s"}], "dwell": "1s"}, "leave one out"),
+        ({"scenes": [{"dwell": "1s"}] * 17}, "at most 16"),
+        ({"scenes": [{"dwell": "1s", "count": 2}]}, "use one of"),
+        ({"scenes": [{"path": [["1s", 0.5, 0.5]]}]}, "write path:"),
+    ],
+)
+def test_scenes_that_do_not_fit_are_refused(test: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(RuleError, match=remedy):
+        load({"id": "r", "match": ENTER, "tests": [{**test, "fires": True}]})
+
+
+def test_lint_knows_the_cameras_of_a_rule_over_several() -> None:
+    here = {
+        "a": Scene(camera="a", site="x", zones=SCENE.zones),
+        "b": Scene(camera="b", site="y", zones=SCENE.zones),
+        "bare": Scene(camera="bare", site="x"),
+    }
+    count = {"across": "cameras", "zone": "door", "op": ">=", "n": 3}
+
+    def found(match: dict[str, Any], **fields: Any) -> list[str]:
+        said = warnings(load({"id": "r", "match": match, **fields}), here)
+        return [f"{one.path} {one.message}" for one in said if one.path != "$.tests"]
+
+    assert found({"count": count}) == []
+    (sites,) = found({"count": count}, scope={"cameras": ["a", "b"]})
+    assert sites.startswith("$.scope.cameras the cameras are of different sites")
+    (lost,) = found({"enter": {"camera": "c", "zone": "door"}})
+    assert lost == "$.match.enter no camera of the site can be asked this"
+    (bare,) = found({"count": count}, scope={"cameras": ["a", "bare"]})
+    assert bare == "$.match.count.zone camera 'bare' has no such zone"
+    (place,) = found({"count": {**count, "zone": "attic"}})
+    assert place == "$.match.count.zone camera 'a' has no such zone"
+    twice = [{"enter": {"camera": "a", "zone": "door"}}, {"leave": {"camera": "b", "zone": "door"}}]
+    assert [one.split(":")[0] for one in found({"all": twice})][:1] == [
+        "$.match moments on two cameras are never the same moment"
+    ]
+    twice[0]["enter"]["within"] = "9s"
+    assert not [one for one in found({"all": twice}) if "same moment" in one]
 
 
 @pytest.mark.parametrize("word", PLANNED)
@@ -205,7 +310,7 @@ def test_the_schema_knows_every_operator_and_refuses_what_the_loader_refuses() -
     schema = rule_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     operators = schema["$defs"]["condition"]["properties"]
-    assert set(operators) == {*PREDICATES, "all", "any", "not"}
+    assert set(operators) == {*PREDICATES, "distinct", "all", "any", "not"}
     validator = jsonschema.Draft202012Validator(schema)
     for fields, *_ in WRONG[:10]:
         if not {"tests", "defs"} & set(fields) and fields["match"] != WRONG[7][0]["match"]:

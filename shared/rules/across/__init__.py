@@ -1,0 +1,1 @@
+"""Rules over several cameras: what each camera answers by itself, and what follows from the answers. Pure."""

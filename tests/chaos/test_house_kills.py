@@ -1,6 +1,6 @@
 """Processes of a whole house killed one kind at a time, and all of them restarted under load.
 
-VANTAGE_CHAOS_REPEATS says how often each is done (1). The scene is the same each time; the moments are drawn anew, by the
+VANTAGE_CHAOS_REPEAT says how often each is done (1). The scene is the same each time; the moments are drawn anew, by the
 number of the turn.
 """
 
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from schemas.event import Envelope
     from shared.sim.truth import Expected
 
-REPEATS = int(os.environ.get("VANTAGE_CHAOS_REPEATS", "1"))
+REPEATS = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "1"))
 SCENE = Scene(seed=yard.SEED, duration_s=60)
 REPLICAS = "gateway=2,vms=2,orchestrator=2,inference=2,notifier=2,dashboard=2"
 MARKS_S = 3.0  # ingest stores how far it is each second; a busy machine is late with it
 pytestmark = [
+    pytest.mark.row("E2E"),
     pytest.mark.chaos,
     pytest.mark.kafka,
     pytest.mark.postgres,

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCENE = Scene(seed=yard.SEED, duration_s=22)
-pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(480)]
+pytestmark = [
+    pytest.mark.row("E2E"),
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.timeout(480),
+]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ MOMENTS = ("enter", "leave", "cross")
 
 def warnings(rule: Rule, scenes: Mapping[str, Scene]) -> list[Problem]:
     """Warnings about a rule that loads; `scenes` are the cameras that are known."""
-    found = [*_about_itself(rule), *_about_cameras(rule, scenes)]
+    found = [*_about_itself(rule), *_about_moments(rule), *_about_cameras(rule, scenes)]
     if not rule.tests:
         found.append(
             problem(
@@ -38,15 +38,6 @@ def _about_itself(rule: Rule) -> list[Problem]:
                 "only negations",
                 "the rule fires for whatever does nothing of it",
                 "join it with what must be there, e.g. enter or count",
-            )
-        )
-    if _never_at_once(rule.match):
-        found.append(
-            problem(
-                "$.match",
-                "moments on several cameras",
-                "moments on two cameras are never the same moment: the rule never fires",
-                "add within, e.g. within: 30s, to all of them but one",
             )
         )
     if head.level in ("low", "info"):
@@ -77,6 +68,19 @@ def _about_itself(rule: Rule) -> list[Problem]:
             )
         )
     return found
+
+
+def _about_moments(rule: Rule) -> list[Problem]:
+    if not _never_at_once(rule.match):
+        return []
+    return [
+        problem(
+            "$.match",
+            "moments on several cameras",
+            "moments on two cameras are never the same moment: the rule never fires",
+            "add within, e.g. within: 30s, to all of them but one",
+        )
+    ]
 
 
 def _never_at_once(match: Condition) -> bool:

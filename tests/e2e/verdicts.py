@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.sim.scene import SECOND
 from shared.sim.truth import truth
 from tests.e2e import yard
-from tests.e2e.offline import Derived, derived
+from tests.e2e.derivation import Derived, derived
 from tests.e2e.server import eventually, ids
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""Keeps long-running work alive: starts it again with backoff, and turns health red when it crashes in a loop."""
+"""Keeps long-running work alive: starts it again with backoff, and turns health red when it crashes in a loop.
+
+Work that ends because something it depends on is away does not crash: the dependency has a check of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from shared.errors import Transient, Unavailable
 from shared.service import Health
 
 if TYPE_CHECKING:
@@ -32,7 +36,9 @@ class _Work:
     task: asyncio.Task[None] | None = None
     current: asyncio.Task[None] | None = None
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=LOOP_ENDS))
+    crashes: deque[float] = field(default_factory=lambda: deque(maxlen=LOOP_ENDS))
     reason: str = ""
+    waits: bool = False  # its last end: something was away
 
 
 class Supervisor:
@@ -82,8 +88,10 @@ class Supervisor:
         while True:
             work.reason = await self._once(work)
             work.ends.append(self._clock.monotonic())
+            if not work.waits:
+                work.crashes.append(work.ends[-1])
             self._restarts.labels(work.name).inc()
-            wait = _backoff(self._recent(work))
+            wait = _backoff(self._recent(work.ends))
             self._log.error(
                 "work_ended", name=work.name, reason=work.reason, again_in_s=round(wait, 1)
             )
@@ -91,7 +99,7 @@ class Supervisor:
 
     async def _once(self, work: _Work) -> str:
         """Run it to its end; answers why it ended."""
-        work.reason = ""
+        work.reason, work.waits = "", False
         work.current = asyncio.ensure_future(_awaited(work.run))
         try:
             await asyncio.wait([work.current])
@@ -104,15 +112,17 @@ class Supervisor:
         error = work.current.exception()
         if error is None:
             return work.reason or "it returned"
-        self._log.error("work_failed", name=work.name, exc_info=error)
+        work.waits = isinstance(error, Transient | Unavailable)
+        if not work.waits:
+            self._log.error("work_failed", name=work.name, exc_info=error)
         return f"{type(error).__name__}: {error}"
 
-    def _recent(self, work: _Work) -> int:
+    def _recent(self, ends: deque[float]) -> int:
         since = self._clock.monotonic() - LOOP_S
-        return sum(1 for end in work.ends if end >= since)
+        return sum(1 for end in ends if end >= since)
 
     def _loops(self, work: _Work) -> bool:
-        return self._recent(work) >= LOOP_ENDS
+        return self._recent(work.crashes) >= LOOP_ENDS
 
 
 async def _awaited(run: Callable[[], Awaitable[None]]) -> None:

@@ -12,7 +12,7 @@ What the words mean:
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import text
@@ -63,6 +63,14 @@ class Adapter(Protocol):
     writer: AsyncEngine
     reader: AsyncEngine
     errors: ClassVar[tuple[type[Exception], ...]]  # what its driver raises, for `complaint`
+
+    def admit(self) -> None:
+        """Let a caller ask the database.
+
+        Raises:
+            DatabaseUnavailable: at once, where it has not answered for a while and others are trying.
+        """
+        ...
 
     def complaint(self, error: Exception) -> VantageError | None:
         """The error in plain words with its remedy, or None where it is the statement's own fault."""
@@ -220,10 +228,25 @@ class Database:
         return Health(status="healthy")
 
     async def _connected(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
-        borrowed = stack.enter_async_context(engine.connect())
+        self._adapter.admit()
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        borrowed = stack.enter_async_context(self._borrowed(engine))
         connection = await _plainly(self._adapter, borrowed)
+        if task and task.cancelling() > asked:
+            raise asyncio.CancelledError  # the pool waits by wait_for, which loses it in Python 3.11
         await _plainly(self._adapter, connection.begin(), connection)
         return connection
+
+    @asynccontextmanager
+    async def _borrowed(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool. One that breaks on its way back is the pool's business alone."""
+        connection = await engine.connect()
+        try:
+            yield connection
+        finally:
+            with suppress(*self._adapter.errors):
+                await asyncio.shield(asyncio.create_task(connection.close()))
 
     async def _commit(self, connection: AsyncConnection, transaction: Transaction) -> None:
         await _plainly(self._adapter, connection.commit(), connection)
@@ -266,4 +289,6 @@ async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whether it failed is for nobody: the caller has left
         raise

@@ -41,8 +41,9 @@ def remove(ids: Sequence[int]) -> Delete:
 
 
 def backlog() -> Select[int, int | None]:
-    """How many rows wait, and since when the oldest does."""
-    return select(func.count(), func.min(OUTBOX.c.added_at)).select_from(OUTBOX)
+    """How many rows wait, and since when the oldest does: by index alone, however wide the rows are."""
+    oldest_at = select(OUTBOX.c.added_at).order_by(OUTBOX.c.id).limit(1).scalar_subquery()
+    return select(func.count(), oldest_at).select_from(OUTBOX)
 
 
 def envelope(row: Row[Any]) -> Envelope:

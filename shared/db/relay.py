@@ -84,7 +84,7 @@ class Relay:
         except LeaseLost:
             self._log.warning("relay_lease_lost", generation=lease.generation)
         finally:
-            await self._leases.release(lease)
+            await self._give_back(lease)
 
     async def flush(self) -> bool:
         """Move what is there now, for a drain; False when another owner's relay has the lease."""
@@ -95,7 +95,7 @@ class Relay:
             while await self.move(lease) == self._batch:
                 lease = await self._renewed(lease)
         finally:
-            await self._leases.release(lease)
+            await self._give_back(lease)
         return True
 
     async def move(self, lease: Lease) -> int:
@@ -144,6 +144,13 @@ class Relay:
                 continue
             if moved < self._batch:
                 await self._wait()
+
+    async def _give_back(self, lease: Lease) -> None:
+        """Release the lease. A database that is away must not turn a cancellation into another round: it expires."""
+        try:
+            await self._leases.release(lease)
+        except Transient as error:
+            self._log.info("relay_lease_kept", reason=str(error))
 
     async def _wait(self) -> None:
         try:

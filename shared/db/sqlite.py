@@ -145,6 +145,9 @@ class Sqlite:
         self._file = file
         self._gate = asyncio.Lock()
 
+    def admit(self) -> None:
+        """A file always answers: nothing."""
+
     def complaint(self, error: Exception) -> VantageError | None:
         """The error in plain words with its remedy, or None where the statement itself is wrong."""
         if isinstance(error, UnicodeEncodeError):

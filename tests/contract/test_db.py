@@ -16,9 +16,10 @@ from shared.clock import ManualClock
 from shared.db import outbox
 from shared.db.base import INBOX, OUTBOX, new_metadata
 from shared.db.checkpoints import Checkpoints
-from shared.db.engine import Database, DatabaseUnavailable
+from shared.db.engine import Database, DatabaseUnavailable, Unstorable
 from shared.db.inbox import InboxExpiry
 from shared.db.leases import LeaseLost, Leases, fence
+from shared.errors import Invalid, Poison
 from tests.engines.databases import open_database
 
 DAY_S = 86_400
@@ -163,6 +164,29 @@ class TestUnitOfWork:
             kept = {row.id for row in await reader.execute(select(THINGS.c.id))}
         assert kept == done
 
+    @pytest.mark.parametrize(("id", "name"), [(1, "half a pair: \ud800"), (2**63, "too large")])
+    async def test_what_cannot_be_stored_is_said_for_good(
+        self, database: Database, id: int, name: str
+    ) -> None:
+        async def store() -> None:
+            async with database.transaction() as tx:
+                await tx.execute(insert(THINGS), {"id": 7, "name": "fine"})
+                await tx.execute(insert(THINGS), {"id": id, "name": name})
+
+        with pytest.raises(Unstorable) as refusal:
+            await store()
+        assert isinstance(refusal.value, Invalid)  # HTTP: 422
+        assert isinstance(refusal.value, Poison)  # the log: set aside
+        assert await count(database) == 0
+
+    async def test_a_search_for_what_cannot_be_stored_is_refused_alike(
+        self, database: Database
+    ) -> None:
+        with pytest.raises(Unstorable):
+            async with database.read() as reader:
+                await reader.execute(select(THINGS).where(THINGS.c.id == 2**63))
+        assert (await database.check()).status == "healthy"
+
 
 class TestRead:
     async def test_it_sees_one_moment(self, database: Database) -> None:
@@ -190,6 +214,32 @@ class TestOutbox:
             await tx.add(given)
         assert await waiting(database) == given
         assert database.outbox_filled.is_set()
+
+    async def test_the_events_of_a_key_stand_in_the_order_of_their_commits(
+        self, database: Database
+    ) -> None:
+        order: list[str] = []
+        open_now: set[str] = set()
+
+        async def say(writer: int, number: int) -> None:
+            event = status(100 * writer + number)
+            async with database.transaction() as tx:
+                await tx.add([status(number, camera=f"own{writer}")])
+                await tx.add([event])
+                assert not open_now  # who has added to the key before has committed
+                open_now.add(event.id)
+                await asyncio.sleep(0)
+                order.append(event.id)
+                open_now.remove(event.id)
+
+        async def write(writer: int) -> None:
+            for number in range(8):
+                await say(writer, number)
+
+        await asyncio.gather(*(write(writer) for writer in range(6)))
+        stood = [event.id for event in await waiting(database) if event.key == "door"]
+        assert stood == order
+        assert len(stood) == 48
 
     async def test_a_tombstone_stays_one(self, database: Database) -> None:
         gone = Envelope(id="t", source="/vms", topic="cameras", key="door", event=None)

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from tests.engines import processes
+from tests.engines.certificates import Certificates
 from tests.engines.require import missing_engine
 
 SUPERUSER = "postgres"
@@ -80,6 +81,23 @@ class PostgresServer:
         """Change settings of the server; most need a restart."""
         with (self.data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def speak_tls(self, certificates: Certificates, *, by_certificate: str) -> None:
+        """Offer TLS from the next start on; the user `by_certificate` comes in by certificate alone."""
+        for name, source in (
+            ("server.crt", certificates.server.cert),
+            ("server.key", certificates.server.key),
+            ("root.crt", certificates.ca),
+        ):
+            place = self.data / name
+            place.touch(mode=0o600)
+            place.write_bytes(source.read_bytes())
+            if self._owner is not None:
+                os.chown(place, self._owner.pw_uid, self._owner.pw_gid)
+        self.configure(ssl="on", ssl_ca_file="root.crt")
+        rules = self.data / "pg_hba.conf"
+        own = f"hostssl all {by_certificate} 127.0.0.0/8 cert\n"
+        rules.write_text(own + rules.read_text().replace("127.0.0.1/32", "127.0.0.0/8"))
 
     def start(self) -> None:
         """Start on the data that is there and return when clients can work."""

@@ -11,9 +11,10 @@ from sqlalchemy import ARRAY, BigInteger, bindparam, event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from shared.db.engine import Database
+from shared.db.engine import Database, DatabaseUnavailable
 from shared.db.postgres.address import read_address
-from shared.db.postgres.complaints import read_complaint
+from shared.db.postgres.breaker import Breaker
+from shared.db.postgres.complaints import AWAY, read_complaint
 from shared.db.postgres.ears import listening
 from shared.db.postgres.locks import lock_number, stripe
 from shared.db.postgres.meeting import meet
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 POOL = 10
 POOL_WAIT_S = 2.0
 PING_AFTER_S = 5.0  # a connection that was used a moment ago need not be asked
-PING_S = 2.0
+PING_S = 3.0
+ALIVE = "SELECT 1"  # an empty statement would do, but trips asyncpg
 
 _ALONE = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(bindparam("lock", type_=BigInteger))
 _FILLING = text(
@@ -85,12 +87,25 @@ class Postgres:
         self._address = address
         self._schema = schema
         self._channel = f"vantage_{schema}_outbox"
+        self._breaker = Breaker(time.monotonic)
         self.writer = _engine(address, schema, max(1, pool - readers))
         # Reading holds no lock on its moment: no write can make it fail, and it makes none fail.
         self.reader = _engine(address, schema, readers, isolation="REPEATABLE READ")
+        for engine in (self.writer, self.reader):
+            event.listen(engine.sync_engine, "checkin", self._returned)
+
+    def admit(self) -> None:
+        """Refuse at once while the server does not answer, but for one caller a second."""
+        if not self._breaker.admits():
+            raise DatabaseUnavailable(
+                f"the database {self._address.shown}: {AWAY}; it is asked again in a second",
+                retry_after=1,
+            )
 
     def complaint(self, error: Exception) -> VantageError | None:
         """The error in plain words with its remedy, or None where the statement itself is wrong."""
+        if isinstance(error, OSError):
+            self._breaker.failed()
         return read_complaint(error, self._address.shown)
 
     async def discard(self, connection: AsyncConnection) -> None:
@@ -116,6 +131,12 @@ class Postgres:
         locks = sorted(lock_number(self._schema, name) for name in stripes)
         await connection.execute(_FILLING, {"channel": self._channel, "locks": locks})
 
+    def _returned(self, connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        """A connection comes back to the pool; None: it was cut."""
+        if connection is not None:
+            record.info["used_at"] = time.monotonic()
+            self._breaker.worked()
+
     def listening(self, filled: asyncio.Event) -> AbstractAsyncContextManager[None]:
         """Hear NOTIFY on a connection of its own."""
         return listening(self._address, self._schema, self._channel, filled)
@@ -136,12 +157,7 @@ def _engine(
         pool_use_lifo=True,  # what is not needed falls idle
     )
     event.listen(engine.sync_engine, "checkout", _alive)
-    event.listen(engine.sync_engine, "checkin", _used)
     return engine
-
-
-def _used(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-    record.info["used_at"] = time.monotonic()
 
 
 def _alive(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -155,8 +171,12 @@ def _alive(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: obj
         raise DisconnectionError("the server closed it")
     if time.monotonic() - record.info.get("used_at", time.monotonic()) < PING_AFTER_S:
         return
+    sound = False
     try:
-        connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PING_S))
+        connection.run_async(lambda driver: driver.execute(ALIVE, timeout=PING_S))
+        sound = True
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        driver.terminate()
         raise DisconnectionError(str(error)) from error
+    finally:
+        if not sound:  # cancelled, too: its answer may still come
+            driver.terminate()

@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import asyncpg
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.db.engine import DatabaseUnavailable, Unstorable
@@ -26,6 +27,7 @@ _BY_STATE = {
     "28000": "this user may not connect; look at pg_hba.conf, and at sslmode and the user in the URL",
     "28P01": "user or password is refused; correct them in the URL (or in PGPASSWORD, ~/.pgpass)",
     "3D000": "there is no such database; make it: CREATE DATABASE name OWNER user",
+    "3F000": "the service's schema belongs to another user; ALTER SCHEMA name OWNER TO user",
     "40001": "another transaction was in the way; try again",
     "40P01": "two transactions waited for each other and this one gave way; try again",
     "42501": "this user lacks a right; make it the owner: ALTER DATABASE name OWNER TO user",
@@ -52,7 +54,8 @@ _UNSTORABLE = {
     "22021": "a text holds a NUL character, which cannot be stored; remove it",
     "22P05": "a text holds a NUL character, which cannot be stored; remove it",
 }
-# asyncpg refuses these before it sends them, with words alone.
+# asyncpg refuses these before it sends them, under one state, with words alone.
+UNSENT = "22000"
 _UNSENDABLE = (
     ("codec can't encode", "a text holds half a surrogate pair, which is no character; remove it"),
     ("value out of int", "a number is out of range; send a smaller one"),
@@ -79,8 +82,8 @@ def words_for(error: Exception) -> str | None:
         return "the schema was changed by an update meanwhile; try again"
     if isinstance(error, OSError):
         return _unreached(error)
-    closed = isinstance(_driver_error(error), asyncpg.InterfaceError) and "clos" in str(error)
-    return _BY_CLASS["08"] if closed else None
+    about = isinstance(_driver_error(error), asyncpg.InterfaceError | InvalidRequestError)
+    return _BY_CLASS["08"] if about and "connection is closed" in str(error).lower() else None
 
 
 def state_of(error: Exception) -> str:
@@ -92,13 +95,11 @@ def state_of(error: Exception) -> str:
 
 
 def _refused(error: Exception) -> str | None:
-    known = _UNSTORABLE.get(state_of(error))
-    if known is not None:
-        return known
-    driver = _driver_error(error)
-    if not isinstance(driver, ValueError):
-        return None
-    return next((words for sign, words in _UNSENDABLE if sign in str(driver)), None)
+    state = state_of(error)
+    if state != UNSENT:
+        return _UNSTORABLE.get(state)
+    said = str(_driver_error(error))
+    return next((words for sign, words in _UNSENDABLE if sign in said), None)
 
 
 def _driver_error(error: Exception) -> BaseException:

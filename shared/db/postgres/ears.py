@@ -65,4 +65,4 @@ async def _hear(connection: asyncpg.Connection, channel: str, filled: asyncio.Ev
             async with asyncio.timeout(ALIVE_S):
                 await gone.wait()
         if not gone.is_set():
-            await connection.execute("")
+            await connection.execute("SELECT 1")

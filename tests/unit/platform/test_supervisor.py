@@ -7,6 +7,7 @@ import pytest
 
 from shared import supervisor as module
 from shared.clock import SystemClock
+from shared.errors import Unavailable
 from shared.metrics import Metrics
 from shared.supervisor import LOOP_ENDS, Supervisor
 
@@ -102,4 +103,21 @@ async def test_two_works_cannot_share_a_name(metrics: Metrics) -> None:
     supervisor.start("work", asyncio.Event().wait)  # type: ignore[arg-type]  # its answer is not looked at
     with pytest.raises(ValueError, match="work"):
         supervisor.start("work", asyncio.Event().wait)  # type: ignore[arg-type]  # never started
+    await supervisor.stop()
+
+
+async def test_work_that_waits_for_a_dependency_does_not_crash(metrics: Metrics) -> None:
+    supervisor = Supervisor(SystemClock(), metrics.task_restarts)
+    calls: list[int] = []
+    reached = asyncio.Event()
+
+    async def away() -> None:
+        calls.append(1)
+        if len(calls) > LOOP_ENDS + 2:
+            reached.set()
+        raise Unavailable("the database does not answer")
+
+    supervisor.start("work", away)
+    await asyncio.wait_for(reached.wait(), 5)
+    assert (await supervisor.check()).status == "healthy"
     await supervisor.stop()

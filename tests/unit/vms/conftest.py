@@ -19,12 +19,15 @@ from shared.bus.port import Batch, Handler, Partition
 from shared.clock import ManualClock
 from shared.db import outbox
 from shared.db.engine import Database
-from shared.db.sqlite import open_sqlite
 from shared.runtime import application
 from shared.runtime.server import local_owner
 from shared.security.envelope import SecretBox, open_box
 from shared.settings import Configuration, PlatformSettings
+from tests.engines.databases import open_database
 
+ON_BOTH = pytest.mark.parametrize(
+    "db_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 NOON = 1_767_268_800_000_000  # 2026-01-01T12:00:00Z
 
 
@@ -89,9 +92,18 @@ class Rig:
 
 
 @asynccontextmanager
-async def opened(folder: Path, clock: ManualClock, nets: Sequence[str]) -> AsyncIterator[Rig]:
+async def opened(
+    folder: Path, clock: ManualClock, nets: Sequence[str], db_url: str | None = None
+) -> AsyncIterator[Rig]:
+    url = db_url or f"sqlite+aiosqlite:///{folder / 'db'}"
     settings = PlatformSettings.model_validate(
-        {"data_dir": folder, "bus_url": "memory://", "camera_nets": list(nets), "port": 8000}
+        {
+            "data_dir": folder,
+            "bus_url": "memory://",
+            "db_url": url,
+            "camera_nets": list(nets),
+            "port": 8000,
+        }
     )
     app = application([SERVICE], settings, configuration=Configuration(), clock=clock, works=False)
     async with AsyncExitStack() as stack:
@@ -99,8 +111,7 @@ async def opened(folder: Path, clock: ManualClock, nets: Sequence[str]) -> Async
         transport = httpx.ASGITransport(local_owner(app))
         client = httpx.AsyncClient(transport=transport, base_url="http://vantage")
         await stack.enter_async_context(client)
-        url = f"sqlite+aiosqlite:///{folder / 'db'}"
-        database = await stack.enter_async_context(open_sqlite(url, service="vms", clock=clock))
+        database = await stack.enter_async_context(open_database(url, service="vms", clock=clock))
         yield Rig(client, database, clock, folder)
 
 
@@ -129,8 +140,15 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def rig(data_dir: Path, clock: ManualClock) -> AsyncIterator[Rig]:
-    async with opened(data_dir, clock, ["127.0.0.0/8"]) as made:
+def db_url(request: pytest.FixtureRequest) -> str | None:
+    """SQLite unless a module asks for more kinds: `pytestmark = ON_BOTH`."""
+    wanted = getattr(request, "param", "sqlite")
+    return None if wanted == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def rig(data_dir: Path, clock: ManualClock, db_url: str | None) -> AsyncIterator[Rig]:
+    async with opened(data_dir, clock, ["127.0.0.0/8"], db_url) as made:
         yield made
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from services.vms.handlers import AlertHandler, DetectionHandler, TrackHandler
-from tests.unit.vms.conftest import Rig
+from tests.unit.vms.conftest import ON_BOTH, Rig
 from tests.unit.vms.happenings import alert, look, second
+
+pytestmark = ON_BOTH
 
 LEFT = {"name": "left", "points": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}
 LOW = {"name": "Low", "points": [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]}

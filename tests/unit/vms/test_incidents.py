@@ -7,8 +7,10 @@ import pytest
 from services.vms.handlers import AlertHandler, IncidentHandler, StatusHandler
 from shared.blobs.files import FileBlobs
 from shared.clock import ManualClock
-from tests.unit.vms.conftest import Rig
+from tests.unit.vms.conftest import ON_BOTH, Rig
 from tests.unit.vms.happenings import alert, extended, moved, opened, state
+
+pytestmark = ON_BOTH
 
 
 class TestIncidents:
@@ -85,8 +87,10 @@ class TestIncidents:
         assert page["count"] == len(found.split())
 
     async def test_bad_ids_and_filters(self, rig: Rig) -> None:
-        for id in ("nobody", "00000000-0000-0000-0000-000000000000", "' OR 1=1--", "%00"):
+        for id in ("nobody", "00000000-0000-0000-0000-000000000000", "' OR 1=1--"):
             assert (await rig.api.get(f"/api/v1/incidents/{id}")).status_code == 404
+        # PostgreSQL knows no NUL, so that nobody can even ask for it there.
+        assert (await rig.api.get("/api/v1/incidents/%00")).status_code in (404, 422)
         assert (await rig.api.get(f"/api/v1/incidents/{'x' * 65}")).status_code == 422
         for query in ({"severity": "fatal"}, {"state": "open"}, {"outcome": "tp"}):
             answer = await rig.api.get("/api/v1/incidents", params=query)

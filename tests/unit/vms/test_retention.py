@@ -5,8 +5,10 @@ from services.vms.retention import Retention
 from services.vms.settings import VmsSettings
 from services.vms.store import retention as sql
 from shared.clock import ManualClock
-from tests.unit.vms.conftest import Rig
+from tests.unit.vms.conftest import ON_BOTH, Rig
 from tests.unit.vms.happenings import alert, look, moved, opened, second
+
+pytestmark = ON_BOTH
 
 DAY_S = 86_400
 

@@ -55,7 +55,7 @@ contracts: setup ## write JSON Schema, AsyncAPI and events.md to schemas/generat
 	.venv/bin/vantage contracts
 
 .PHONY: engines
-engines: .venv/.dev ## get Kafka, RTSP server and Chromium for the tests
+engines: .venv/.dev ## get Kafka, PostgreSQL, Redis, an S3 store, RTSP server, Chromium, promtool for the tests
 	@$(PY) -m tests.engines.obtain
 
 .PHONY: bench

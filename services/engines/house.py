@@ -17,6 +17,7 @@ from services.engines.children import Child, LogFile, Order
 from services.engines.kafka import Kafka
 from services.engines.places import Place, free_port, open_place
 from services.engines.postgres import Postgres
+from services.engines.redis import Redis
 from shared.clock import SystemClock
 from shared.errors import Setup, Unavailable
 from shared.metrics import Metrics
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from services.engines.port import Engine
     from shared.settings import Configuration, PlatformSettings
 
-ENGINES: tuple[Engine, ...] = (Kafka(), Postgres())
+ENGINES: tuple[Engine, ...] = (Kafka(), Postgres(), Redis())
 STARTS_S = 120.0  # for everything to work; a first start makes data and compiles
 DRAIN_S = 15.0  # services end within ten seconds
 STOP_S = 15.0

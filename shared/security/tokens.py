@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from dataclasses import dataclass
@@ -205,12 +206,19 @@ class RemoteKeySet:
         self._pause = pause
         self._known: dict[str, object] = {}
         self._asked: float | None = None
+        self._asking = asyncio.Lock()
 
     async def key(self, kid: str) -> object | None:
-        """The public key of this id, or None."""
-        if kid not in self._known and self._may_ask():
-            self._asked = self._clock.monotonic()
-            self._known = parse_jwks(await self._fetch())
+        """The public key of this id, or None. Whoever comes while the keys are fetched waits for them.
+
+        Raises:
+            Unavailable: the keys could not be fetched; the next one tries again.
+        """
+        if kid not in self._known:
+            async with self._asking:
+                if kid not in self._known and self._may_ask():
+                    self._known = parse_jwks(await self._fetch())
+                    self._asked = self._clock.monotonic()
         return self._known.get(kid)
 
     def _may_ask(self) -> bool:

@@ -116,7 +116,7 @@ def test_a_house_whose_processes_cannot_start_ends_whole(tmp_path: Path) -> None
         "VANTAGE_PORT": "0",
     }
     began = time.monotonic()
-    refused(folder, "up", "--engines", said="no Kafka broker answers", **more)
+    refused(folder, "up", "--engines", said="no Kafka broker can be used", **more)
     assert time.monotonic() - began < BOUND_S
     left = [
         process.info["cmdline"]

@@ -120,6 +120,8 @@ async def test_an_upgrade_keeps_what_was_revoked_before_it(
     run(
         tmp_path,
         "DROP TABLE revocations",
+        "DROP TABLE audit_entries",
+        "DROP TABLE dead_letter_replays",
         "UPDATE gateway_alembic SET version_num = '0001'",
     )
     clock.advance(revoked_ago)

@@ -1,5 +1,6 @@
 """The token corpus: one good token, and every bad one is refused with the same words."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from shared.clock import ManualClock
-from shared.errors import Unauthenticated
+from shared.errors import Unauthenticated, Unavailable
 from shared.security.keys import SigningKeys
 from shared.security.scopes import ROLES
 from shared.security.tokens import Grant, Issuer, LocalKeySet, RemoteKeySet, Verifier, parse_jwks
@@ -220,6 +221,28 @@ async def test_published_keys_verify_and_are_asked_for_rarely(
         with pytest.raises(Unauthenticated):
             await verifier.verify(signed(keys, claims(), kid="unknown"))
     assert len(asked) == 1
+
+
+async def test_who_comes_while_the_keys_are_fetched_waits_for_them(
+    keys: SigningKeys, clock: ManualClock
+) -> None:
+    arrived, answers = asyncio.Event(), [Unavailable("away"), keys.jwks()]
+
+    async def fetch() -> dict[str, Any]:
+        await arrived.wait()
+        answer = answers.pop(0)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    verifier = Verifier(RemoteKeySet(fetch, clock), clock)
+    calls = [asyncio.create_task(verifier.verify(signed(keys, claims()))) for _ in range(3)]
+    await asyncio.sleep(0)
+    arrived.set()
+    first, *others = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(first, Unavailable)
+    assert not any(isinstance(one, BaseException) for one in others)
+    assert answers == []
 
 
 def test_published_keys_hold_no_private_part(keys: SigningKeys) -> None:

@@ -226,7 +226,8 @@ async def test_published_keys_verify_and_are_asked_for_rarely(
 async def test_who_comes_while_the_keys_are_fetched_waits_for_them(
     keys: SigningKeys, clock: ManualClock
 ) -> None:
-    arrived, answers = asyncio.Event(), [Unavailable("away"), keys.jwks()]
+    arrived = asyncio.Event()
+    answers: list[Unavailable | dict[str, Any]] = [Unavailable("away"), keys.jwks()]
 
     async def fetch() -> dict[str, Any]:
         await arrived.wait()

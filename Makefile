@@ -9,7 +9,7 @@ UV := .boot/bin/uv
 PYTEST := $(PY) -m pytest
 WORKERS ?= 2
 REPEAT ?= 20
-SECONDS ?= 7200
+SOAK_SECONDS ?= 7200
 CODE := schemas shared services tests $(wildcard benchmarks annotation_ui)
 
 # One set of pins into .venv, by uv, or by pip where uv cannot be had; $(1) is the list of sets.
@@ -70,8 +70,8 @@ chaos: .venv/.dev engines ## kill, freeze and cut, over and over; writes docs/re
 	  $(PYTEST) -m "(chaos or row) and not soak" --timeout 3600
 
 .PHONY: soak
-soak: .venv/.dev engines ## let the whole house run under faults and watch memory (SECONDS=7200)
-	VANTAGE_SOAK_SECONDS=$(SECONDS) $(PYTEST) -m soak --timeout 0
+soak: .venv/.dev engines ## let the whole house run under faults and watch memory (SOAK_SECONDS=7200)
+	VANTAGE_SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) -m soak --timeout 0
 
 .PHONY: requirements
 requirements: .boot/.ready ## resolve pyproject.toml again into requirements/*.txt

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from shared.sim.scene import Scene
-from tests.e2e.server import Server
+from tests.e2e.server import Server, eventually
 
 SCENE = Scene(seed=7, duration_s=60)
 URL = "sim://demo?seed=7&fps=5&size=640x360&duration=60&loop=1"
@@ -51,6 +51,12 @@ async def signed_in(browser: Browser, server: Server, **options: object) -> Page
     return page
 
 
+def kept(server: Server, incident: str | None) -> tuple[str, str]:
+    """What the history has of an incident; it hears of it beside the page."""
+    row = server.call("GET", f"/api/v1/incidents/{incident}")
+    return row["state"], row["outcome"]
+
+
 async def test_an_operator_watches_and_acts(browser: Browser, server: Server) -> None:
     page = await signed_in(browser, server, viewport={"width": 1280, "height": 800})
     errors: list[str] = []
@@ -75,8 +81,7 @@ async def test_an_operator_watches_and_acts(browser: Browser, server: Server) ->
     await card.get_by_role("button", name="False alarm").click()
     await expect(card.locator(".incident")).to_have_text("resolved (false alarm)", timeout=10_000)
     incident = await card.get_attribute("data-incident")
-    kept = await asyncio.to_thread(server.call, "GET", f"/api/v1/incidents/{incident}")
-    assert (kept["state"], kept["outcome"]) == ("RESOLVED", "fp")
+    await asyncio.to_thread(eventually, lambda: kept(server, incident) == ("RESOLVED", "fp"))
     assert errors == []
     await page.get_by_role("button", name="Sign out").click()
     await page.wait_for_url(f"{server.url}/login*")

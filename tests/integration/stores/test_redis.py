@@ -21,8 +21,7 @@ from tests.integration.stores.proxy import slow_line
 
 pytestmark = pytest.mark.redis
 
-PASSWORD = "canary-redis-77"
-LONG = 60.0
+PASSWORD, LONG = "canary-redis-77", 60.0
 PATIENT = "?timeout=30"  # a busy machine is slow, not wrong
 
 
@@ -202,8 +201,7 @@ async def until_gone_and_back(cache: RedisCache) -> None:
 
 
 @pytest.mark.row("R16")
-# redis-py leaves a connection that is cut off while it is being made to the garbage collector, which closes it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see its end
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, 20))]
 )
@@ -235,7 +233,7 @@ async def test_cancelled_commands_cross_no_answers_and_leak_no_connection(
         assert again == [nonce(number) for number in range(500)]
         after = await asyncio.to_thread(redis_server.connections)
         assert after - before <= CONNECTIONS
-    gc.collect()  # here, where it is expected, and not in the middle of another test
+    gc.collect()  # redis-py leaves it a connection that is cut off in the making
 
 
 def nonce(number: int) -> bytes:

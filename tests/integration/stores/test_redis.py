@@ -1,7 +1,6 @@
 """Redis taken away, emptied, frozen and refusing; and nobody ever reads another's answer."""
 
 import asyncio
-import gc
 import random
 import re
 import time
@@ -19,7 +18,11 @@ from tests.engines.folders import ROOT
 from tests.engines.redis import RedisServer, make_redis
 from tests.integration.stores.proxy import slow_line
 
-pytestmark = pytest.mark.redis
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.usefixtures("no_garbage"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PASSWORD, LONG = "canary-redis-77", 60.0
 PATIENT = "?timeout=30"  # a busy machine is slow, not wrong
@@ -201,7 +204,6 @@ async def until_gone_and_back(cache: RedisCache) -> None:
 
 
 @pytest.mark.row("R16")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see its end
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, 20))]
 )
@@ -233,7 +235,6 @@ async def test_cancelled_commands_cross_no_answers_and_leak_no_connection(
         assert again == [nonce(number) for number in range(500)]
         after = await asyncio.to_thread(redis_server.connections)
         assert after - before <= CONNECTIONS
-    gc.collect()  # redis-py leaves it a connection that is cut off in the making
 
 
 def nonce(number: int) -> bytes:

@@ -18,11 +18,8 @@ from tests.engines.folders import ROOT
 from tests.engines.redis import RedisServer, make_redis
 from tests.integration.stores.proxy import slow_line
 
-pytestmark = [
-    pytest.mark.redis,
-    pytest.mark.usefixtures("no_garbage"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+QUIET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_garbage"), QUIET]
 
 PASSWORD, LONG = "canary-redis-77", 60.0
 PATIENT = "?timeout=30"  # a busy machine is slow, not wrong

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -181,12 +182,11 @@ def _value(message: Message) -> bytes | None:
 
 
 async def _start(producer: AIOKafkaProducer) -> AIOKafkaProducer:
-    try:
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(_end, producer)
         async with asyncio.timeout(START):  # aiokafka asks for its number until it gets one
             await producer.start()
-    except BaseException:
-        await _end(producer)
-        raise
+        undo.pop_all()
     return producer
 
 

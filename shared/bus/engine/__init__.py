@@ -18,7 +18,7 @@ import structlog
 from schemas.cloudevents import Undecodable
 from shared import telemetry
 from shared.bus.dead_letters import Failure, TripWire, letter
-from shared.bus.engine_calls import Hung, outcome
+from shared.bus.engine.calls import Hung, outcome
 from shared.bus.lane import Lane, Work
 from shared.bus.metrics import BusMetrics, Unmeasured
 from shared.bus.port import CommitRefused, Log, Offsets, Partition, Reader, Record, Subscription

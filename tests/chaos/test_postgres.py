@@ -105,6 +105,7 @@ def times(server: PostgresServer, database: str) -> tuple[int, int]:
     return int(stored), int(waiting)
 
 
+@pytest.mark.row("R12")
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.chaos)])
 async def test_killed_and_back_no_success_was_a_lie(
     own_postgres_server: PostgresServer, tmp_path: Path, kills: int
@@ -128,6 +129,7 @@ async def test_killed_and_back_no_success_was_a_lie(
     assert set(callers.answers) == {201, 503}
 
 
+@pytest.mark.row("R13")
 @pytest.mark.parametrize("freezes", [1, pytest.param(5, marks=pytest.mark.chaos)])
 async def test_frozen_everybody_is_answered_and_it_comes_back(
     own_postgres_server: PostgresServer, tmp_path: Path, freezes: int
@@ -149,6 +151,7 @@ async def test_frozen_everybody_is_answered_and_it_comes_back(
     assert set(callers.answers) == {201, 503}
 
 
+@pytest.mark.row("R13")
 async def test_a_full_pool_answers_before_the_server_would(
     own_postgres_server: PostgresServer,
 ) -> None:
@@ -205,6 +208,7 @@ class SlowLink:
         writer.close()
 
 
+@pytest.mark.row("R13", "R19")
 @pytest.mark.chaos
 async def test_a_slow_link_and_a_black_hole(
     postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
@@ -225,6 +229,7 @@ async def test_a_slow_link_and_a_black_hole(
             assert set(callers.acked) <= await cameras(api)
 
 
+@pytest.mark.row("R14")
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.chaos)])
 async def test_a_transaction_that_stays_open_makes_the_relay_skip_nothing(
     postgres_url: str, seconds: float

@@ -164,6 +164,7 @@ async def back_to_its_group(log: Log, topic: Topic) -> None:
     await log.append([returned(letter) for letter in letters])
 
 
+@pytest.mark.row("R11")
 async def test_r11_a_letter_goes_back_to_its_group_alone(open_log: OpenLog) -> None:
     topic, bad = make_topic(partitions=2), True
 
@@ -246,6 +247,7 @@ def _typed(good: Message, plain: Sequence[tuple[str, bytes]], name: bytes) -> Me
     return msgspec.structs.replace(good, headers=(*plain, ("ce_type", name)))
 
 
+@pytest.mark.row("R8")
 async def test_r8_every_kind_of_poison_is_parked_once_and_the_rest_goes_on(
     open_log: OpenLog,
 ) -> None:
@@ -287,6 +289,7 @@ async def test_r8_every_kind_of_poison_is_parked_once_and_the_rest_goes_on(
     assert ids[:-1] == [f"yard:{n}" for n in range(10 * len(bad))]
 
 
+@pytest.mark.row("R9")
 async def test_r9_a_fresh_engine_goes_on_where_too_many_dead_letters_stopped_it(
     open_log: OpenLog,
 ) -> None:

@@ -100,6 +100,7 @@ async def plays(ingest: Ingest, times: int) -> None:
     await ingest.said.until(lambda: len(ingest.said.frames()) > seen + 2, timeout=60)
 
 
+@pytest.mark.row("R22")
 @pytest.mark.rtsp
 async def test_a_slow_drip_is_an_interruption(ingest: Ingest, rtsp_camera: MakeCamera) -> None:
     async with relayed(rtsp_camera()) as relay:
@@ -114,6 +115,7 @@ async def test_a_slow_drip_is_an_interruption(ingest: Ingest, rtsp_camera: MakeC
         await plays(ingest, 2)
 
 
+@pytest.mark.row("R22")
 @pytest.mark.rtsp
 async def test_cut_in_the_middle_of_a_picture_again_and_again(
     ingest: Ingest, rtsp_camera: MakeCamera
@@ -152,6 +154,7 @@ def pairs(one: list[int], other: list[int]) -> list[tuple[int, int]]:
     return list(zip(one, other, strict=True))
 
 
+@pytest.mark.row("R22")
 @pytest.mark.rtsp
 @pytest.mark.chaos
 async def test_a_camera_that_is_started_again_with_another_size(
@@ -185,6 +188,7 @@ class Refusing:
         writer.transport.abort()
 
 
+@pytest.mark.row("R23")
 async def test_many_that_fall_together_come_back_spread_out(
     ingest: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

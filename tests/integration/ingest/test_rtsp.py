@@ -38,6 +38,7 @@ async def test_motion_jpeg_plays_too(ingest: Ingest, rtsp_camera: MakeCamera) ->
     await ingest.said.until(lambda: len(ingest.said.frames()) >= 5)
 
 
+@pytest.mark.row("R22")
 async def test_unplugged_and_back(ingest: Ingest, rtsp_camera: MakeCamera) -> None:
     camera = rtsp_camera()
     await ingest.configure(url=camera.url)
@@ -59,6 +60,7 @@ async def test_unplugged_and_back(ingest: Ingest, rtsp_camera: MakeCamera) -> No
     assert states[-1] == "online"
 
 
+@pytest.mark.row("R22")
 async def test_a_hang_without_data_is_an_interruption(
     ingest: Ingest, rtsp_camera: MakeCamera
 ) -> None:
@@ -113,6 +115,7 @@ async def test_a_refused_login_stops_after_five_tries(
     assert tries._value.get() == 5
 
 
+@pytest.mark.row("R22")
 async def test_another_size_is_another_epoch(ingest: Ingest, rtsp_camera: MakeCamera) -> None:
     camera = rtsp_camera()
     await ingest.configure(url=camera.url)

@@ -91,6 +91,7 @@ async def test_who_joins_gets_its_share_and_who_leaves_gives_it_back(tmp_path: P
         never_beside_each_other(one, two)
 
 
+@pytest.mark.row("R25")
 async def test_who_dies_is_followed_when_its_time_is_over(tmp_path: Path) -> None:
     async with running(tmp_path, instance="one", lease=SHORT) as one:
         await configure([one])
@@ -141,6 +142,7 @@ async def test_what_a_former_life_held_is_given_back_where_it_is_for_another_now
         never_beside_each_other(one, two, again)
 
 
+@pytest.mark.row("R25")
 async def test_who_stalls_is_a_zombie_whose_words_have_a_lower_generation(tmp_path: Path) -> None:
     async with together(tmp_path, "one", "two", lease=SHORT) as (one, two):
         await configure([one, two])
@@ -218,6 +220,7 @@ async def test_one_of_them_says_that_a_camera_is_switched_off(tmp_path: Path) ->
         assert states[-1] == "disabled"
 
 
+@pytest.mark.row("R25")
 @pytest.mark.chaos
 async def test_members_that_come_and_go_never_read_beside_each_other(tmp_path: Path) -> None:
     async with running(tmp_path, instance="base", lease=SHORT) as base:

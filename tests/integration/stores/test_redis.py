@@ -49,6 +49,7 @@ async def nobody() -> dict[str, float]:
     return {}
 
 
+@pytest.mark.row("R15")
 async def test_killed_it_is_unavailable_and_comes_back_with_what_it_knew(
     own_redis_server: RedisServer, own_cache: RedisCache
 ) -> None:
@@ -69,6 +70,7 @@ async def test_killed_it_is_unavailable_and_comes_back_with_what_it_knew(
     assert await own_cache.incr("scripts-are-loaded-again", ttl=LONG) == 1
 
 
+@pytest.mark.row("R15")
 async def test_a_black_hole_costs_one_timeout_and_not_one_a_command(
     own_redis_server: RedisServer,
 ) -> None:

@@ -20,6 +20,7 @@ from shared.db.relay import Relay
 from shared.runtime import application
 from shared.runtime.server import local_owner
 from shared.settings import Configuration, PlatformSettings
+from tests.chaos.proxy import FaultProxy
 from tests.engines.postgres import PostgresServer
 from tests.unit.db.test_relay import Said, left, running, status
 
@@ -172,59 +173,22 @@ async def test_a_full_pool_answers_before_the_server_would(
         await until_written(database, 3)
 
 
-class SlowLink:
-    """A TCP link to a server that adds `delay` seconds to each piece of data, or passes nothing on."""
-
-    def __init__(self, port: int) -> None:
-        self.delay = 0.0
-        self.hole = False
-        self._port = port
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        for way in (self._pass(reader, back), self._pass(there, writer)):
-            task = asyncio.create_task(way)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                await asyncio.sleep(self.delay)
-                if not self.hole:
-                    writer.write(data)
-        writer.close()
-
-
 @pytest.mark.row("R13", "R19")
 @pytest.mark.chaos
 async def test_a_slow_link_and_a_black_hole(
     postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:
-    link = SlowLink(postgres_server.port)
-    async with link.listening() as port:
-        url = postgres_url.replace(str(postgres_server.port), str(port))
+    with FaultProxy("127.0.0.1", postgres_server.port) as link:
+        url = postgres_url.replace(str(postgres_server.port), str(link.port))
         async with service(tmp_path, url) as api:
             callers = Callers(api)
             async with callers.at_work(12):
-                for delay, hole in ((0.5, False), (0.0, True)):
+                for faults in ({"latency_s": 0.5}, {"black_hole": True}):
                     await callers.until_acked(PATIENCE_S)
-                    link.delay, link.hole = delay, hole
+                    link.set(**faults)
                     before = callers.answers[503]
                     await until(lambda: callers.answers[503] > before + 12)  # noqa: B023 - awaited here
-                    link.delay, link.hole = 0.0, False
+                    link.heal()
                     await callers.until_acked(RECOVERY_S)
             assert set(callers.acked) <= await cameras(api)
 

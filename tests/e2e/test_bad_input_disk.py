@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.commands import begin, said
 from tests.e2e.server import Server, eventually
+from tests.engines.require import missing_right
 
 CAMERAS = "/api/v1/cameras"
 
@@ -22,13 +23,13 @@ CAMERAS = "/api/v1/cameras"
 def small(tmp_path: Path) -> Iterator[Path]:
     """A disk of 24 MB."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("a small disk needs the right to mount one (Linux, root)")
+        missing_right("a small disk needs the right to mount one (Linux, root)")
     place = tmp_path / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+        missing_right(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 

@@ -14,6 +14,11 @@ def missing_engine(reason: str) -> NoReturn:
     _missing(f"{reason}; `make engines` gets it", required="VANTAGE_REQUIRE_ENGINES")
 
 
+def missing_right(reason: str) -> NoReturn:
+    """This user may not do what a test needs: skip, or fail under VANTAGE_REQUIRE_ENGINES=1."""
+    _missing(reason, required="VANTAGE_REQUIRE_ENGINES")
+
+
 def require_data(*parts: str) -> Path:
     """The path of a file or folder of the test data, e.g. `require_data("media", "cars.mp4")`.
 

@@ -10,6 +10,8 @@ PYTEST := $(PY) -m pytest
 WORKERS ?= 2
 REPEAT ?= 20
 SOAK_SECONDS ?= 7200
+ROWS ?=
+RELIABILITY ?= docs/reliability.md
 CODE := schemas shared services tests $(wildcard benchmarks annotation_ui)
 
 # One set of pins into .venv, by uv, or by pip where uv cannot be had; $(1) is the list of sets.
@@ -65,13 +67,13 @@ bench: .venv/.bench ## measure against bare loops, one after the other (benchmar
 	done
 
 .PHONY: chaos
-chaos: .venv/.dev engines ## kill, freeze and cut, over and over; writes docs/reliability.md (REPEAT=20)
-	VANTAGE_CHAOS_REPEAT=$(REPEAT) VANTAGE_RELIABILITY=docs/reliability.md \
-	  $(PYTEST) -m "(chaos or row) and not soak" --timeout 3600
+chaos: .venv/.dev engines ## kill, freeze and cut, over and over; writes docs/reliability.md (REPEAT=20, ROWS=R4,R6)
+	VANTAGE_CHAOS_REPEAT=$(REPEAT) VANTAGE_RELIABILITY=$(RELIABILITY) \
+	  $(PYTEST) -m "(chaos or row) and not soak" --rows "$(ROWS)" --timeout 3600
 
 .PHONY: soak
 soak: .venv/.dev engines ## let the whole house run under faults and watch memory (SOAK_SECONDS=7200)
-	VANTAGE_SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) -m soak --timeout 0
+	VANTAGE_SOAK_SECONDS=$(SOAK_SECONDS) VANTAGE_RELIABILITY=$(RELIABILITY) $(PYTEST) -m soak --timeout 0
 
 .PHONY: requirements
 requirements: .boot/.ready ## resolve pyproject.toml again into requirements/*.txt

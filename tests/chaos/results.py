@@ -1,7 +1,8 @@
 """What the fault tests found, as a table: a pytest plugin that is asleep unless VANTAGE_RELIABILITY names a file.
 
-`make chaos` sets it to docs/reliability.md; the part between the marks is written anew by each run. A test may give
-figures: `record_property("takeover_s", 3.2)`; the worst of each is shown.
+`make chaos` and `make soak` set it to docs/reliability.md. The lines of the rows that were run are written anew after each
+test, so that a run that is ended early leaves what it found; the other lines stay as the run before left them. A test may
+give figures, `record_property("takeover_s", 3.2)`, of which the worst is shown, and tells by `FAULTS` how often it did harm.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import turns
 from tests.chaos.rows import ROWS
 
 BEGIN, END = "<!-- results: written by `make chaos` -->", "<!-- end of results -->"
 KEY = "fault_row"
+HEAD = (
+    "| row | injected | expected beside lost 0, twice 0, phantom 0 | runs | passed | faults | worst | run on |"
+    " not proven |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,59 +36,50 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test's rows go along with its result, from whichever process it ran in."""
-    for mark in item.iter_markers("row"):
-        for name in mark.args:
-            if name not in ROWS:
-                raise pytest.UsageError(f"{item.nodeid}: there is no row {name!r} in ROWS")
-            item.user_properties.append((KEY, name))
+    for name in turns.rows(item):
+        if name not in ROWS:
+            raise pytest.UsageError(f"{item.nodeid}: there is no row {name!r} in ROWS")
+        item.user_properties.append((KEY, name))
 
 
 class Results:
-    """Counts runs by row and writes the table."""
+    """Counts runs and faults by row and keeps the table."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._faults: Counter[str] = Counter()
         self._figures: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one result in."""
-        if report.when != "call" and report.passed:
+        if report.skipped or (report.when != "call" and report.passed):
             return
         rows = [str(value) for name, value in report.user_properties if name == KEY]
+        found = {k: float(v) for k, v in report.user_properties if isinstance(v, int | float)}
+        faults = int(found.pop(turns.FAULTS, 1))
         for row in rows:
             self._outcomes[row][report.outcome] += 1
-            for name, value in report.user_properties:
-                if isinstance(value, int | float):
-                    figures = self._figures[row]
-                    figures[name] = max(figures.get(name, float(value)), float(value))
+            self._faults[row] += faults
+            figures = self._figures[row]
+            figures.update({k: max(v, figures.get(k, v)) for k, v in found.items()})
+        if rows:
+            self._write()
 
-    def pytest_sessionfinish(self) -> None:
-        """Write what was found, if anything was."""
-        if not self._outcomes:
-            return
-        text = self._file.read_text()
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        self._file.write_text(f"{before}{BEGIN}\n\n{self._table()}\n{END}{after}")
+    def _write(self) -> None:
+        before, _, rest = self._file.read_text().partition(BEGIN)
+        table, _, after = rest.partition(END)
+        kept = {line.split("|")[1].strip(): line for line in table.splitlines() if "|" in line}
+        lines = [self._line(name) if name in self._outcomes else kept.get(name) for name in ROWS]
+        text = "\n".join([*HEAD, *(line for line in lines if line is not None)])
+        self._file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
-    def _table(self) -> str:
+    def _line(self, name: str) -> str:
+        row, outcomes = ROWS[name], self._outcomes[name]
+        figures = ", ".join(f"{key} {value:g}" for key, value in self._figures[name].items())
         today = datetime.datetime.now(datetime.UTC).date()
-        lines = [
-            f"Run on {today}, {os.cpu_count()} cores, {platform.system()},"
-            f" CPython {platform.python_version()}.",
-            "",
-            "| row | injected | expected beside lost 0, twice 0, phantom 0 | runs | passed | worst |"
-            " not proven |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for name, row in ROWS.items():
-            outcomes = self._outcomes.get(name)
-            if outcomes is None:
-                continue
-            figures = ", ".join(f"{key} {value:g}" for key, value in self._figures[name].items())
-            lines.append(
-                f"| {name} | {row.injected} | {row.expected} | {outcomes.total()} |"
-                f" {outcomes['passed']} | {figures} | {row.open} |"
-            )
-        return "\n".join([*lines, ""])
+        where = f"{today}, {os.cpu_count()} cores, {platform.system()}"
+        return (
+            f"| {name} | {row.injected} | {row.expected} | {outcomes.total()} | {outcomes['passed']} |"
+            f" {self._faults[name]} | {figures} | {where} | {row.open} |"
+        )

@@ -97,8 +97,8 @@ class Crowd:
 
 
 @pytest.mark.row("R7")
-async def test_r7_members_that_come_and_go(open_log: OpenLog) -> None:
-    topic, chance = make_topic(partitions=6), random.Random(7)
+async def test_r7_members_that_come_and_go(open_log: OpenLog, chance: random.Random) -> None:
+    topic = make_topic(partitions=6)
     until_then = time.monotonic() + 4.0 + 5 * open_log.session
     said = 0
     async with open_log([topic]) as log:

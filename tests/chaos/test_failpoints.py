@@ -1,12 +1,11 @@
 """Workers killed with -9 at each failpoint: lost 0, duplicate effects 0, phantom 0 (R1, R2, R3, R8, R10).
 
-In `make test` each failpoint kills once; in `make chaos` three times (VANTAGE_CHAOS_REPEAT). The SQLite log belongs to
+In `make test` each failpoint kills once; in `make chaos` again and again. The SQLite log belongs to
 one process, so there the worker itself sends the stimuli and is restarted; on Kafka the test sends them, and for R1
 another member takes over. `kill -9` keeps the page cache: this proves process crashes, not power loss.
 """
 
 import asyncio
-import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -19,13 +18,12 @@ import pytest
 from shared.bus.kafka import open_kafka
 from tests.chaos.ledger import KEYS, check, drive, effects, poison
 from tests.chaos.rig import COUNT, Rig
+from tests.chaos.turns import FAULTS, TIMES
 from tests.chaos.worker import topics
 from tests.contract.bus import until
 
 if TYPE_CHECKING:
     from tests.engines.kafka import KafkaBroker
-
-REPEAT = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "3"))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -70,8 +68,9 @@ FAILPOINTS = {  # and which time they strike: there are few dead letters, and fe
 
 @pytest.mark.row("R1", "R2", "R8", "R10")
 async def test_a_worker_killed_at_each_failpoint_in_turn(
-    rig: Rig, stimuli: Callable[[], None]
+    rig: Rig, stimuli: Callable[[], None], record_property: Callable[[str, object], None]
 ) -> None:
+    record_property(FAULTS, len(FAILPOINTS))
     stimuli()
     for failpoint, at in FAILPOINTS.items():
         await rig.dies(await rig.start("a", failpoint, at))
@@ -81,22 +80,26 @@ async def test_a_worker_killed_at_each_failpoint_in_turn(
     await _parked_once(rig, crashes=len(FAILPOINTS))
 
 
-@pytest.mark.row("R1", "R2", "R8", "R10")
+@pytest.mark.row("R1", "R2", "R8", "R10", inside=True)
 @pytest.mark.chaos
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
 async def test_a_worker_killed_at_one_failpoint_again_and_again(
-    rig: Rig, stimuli: Callable[[], None], failpoint: str
+    rig: Rig,
+    stimuli: Callable[[], None],
+    failpoint: str,
+    chance: random.Random,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    chance = random.Random(failpoint)
+    record_property(FAULTS, TIMES)
     stimuli()
-    for _ in range(REPEAT):
+    for _ in range(TIMES):
         few = FAILPOINTS[failpoint] == 1
         at = 1 if few else chance.randint(1, 6)
         await rig.dies(await rig.start("a", failpoint, at))
     await rig.start("a")
     await rig.settles()
     rig.clean()
-    await _parked_once(rig, crashes=REPEAT)
+    await _parked_once(rig, crashes=TIMES)
 
 
 async def _parked_once(rig: Rig, *, crashes: int) -> None:
@@ -147,9 +150,15 @@ async def test_r6_a_worker_that_slept_past_its_session_does_no_harm(
     assert zombie.poll() is None, rig.output()
 
 
-@pytest.mark.row("R3")
-@pytest.mark.parametrize("turns", [1, pytest.param(REPEAT, marks=pytest.mark.chaos)])
-async def test_r3_sigterm_under_load(rig: Rig, stimuli: Callable[[], None], turns: int) -> None:
+@pytest.mark.row("R3", inside=True)
+@pytest.mark.parametrize("turns", [1, pytest.param(TIMES, marks=pytest.mark.chaos)])
+async def test_r3_sigterm_under_load(
+    rig: Rig,
+    stimuli: Callable[[], None],
+    turns: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property(FAULTS, turns)
     stimuli()
     for turn in range(1, turns + 1):
         worker = await rig.start("a")

@@ -1,14 +1,12 @@
 """Processes of a whole house killed one kind at a time, and all of them restarted under load.
 
-VANTAGE_CHAOS_REPEAT says how often each is done (1). The scene is the same each time; the moments are drawn anew, by the
-number of the turn.
+The scene is the same each time; the moments are drawn anew in each turn.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import random
 import signal
 import threading
 import time
@@ -29,13 +27,13 @@ from tests.e2e.server import eventually
 from tests.e2e.verdicts import as_derived, finished, kill_at, once_each, underway
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
     from pathlib import Path
 
     from schemas.event import Envelope
     from shared.sim.truth import Expected
 
-REPEATS = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "1"))
 SCENE = Scene(seed=yard.SEED, duration_s=60)
 REPLICAS = "gateway=2,vms=2,orchestrator=2,inference=2,notifier=2,dashboard=2"
 MARKS_S = 3.0  # ingest stores how far it is each second; a busy machine is late with it
@@ -45,7 +43,6 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.postgres,
     pytest.mark.timeout(900),
-    pytest.mark.parametrize("turn", range(REPEATS)),
 ]
 
 
@@ -63,11 +60,6 @@ def house(tmp_path: Path) -> Iterator[House]:
 def receiver() -> Iterator[Receiver]:
     with Receiver() as one:
         yield one
-
-
-@pytest.fixture
-def chance(turn: int) -> random.Random:
-    return random.Random(turn)
 
 
 def test_orchestrators_killed_at_any_time_change_nothing(

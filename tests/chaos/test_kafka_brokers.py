@@ -1,8 +1,7 @@
 """Three brokers, one of them killed, frozen or away under load: what was acknowledged is there, once, in order."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from shared.bus.kafka import open_kafka
 from shared.bus.kafka.log import KafkaLog
 from tests.chaos.ledger import drive, effects
 from tests.chaos.rig import Rig
+from tests.chaos.turns import FAULTS, TIMES
 from tests.chaos.worker import topics
 from tests.engines.kafka import KafkaBroker, KafkaCluster
 
 pytestmark = pytest.mark.kafka
-REPEAT = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "3"))
 DRAIN = 60.0  # seconds after which the backlog must be handled
 
 
@@ -91,13 +90,14 @@ async def test_a_leader_is_killed_and_another_broker_freezes(
         frozen.thaw()
 
 
-@pytest.mark.row("R4x")
+@pytest.mark.row("R4x", inside=True)
 @pytest.mark.chaos
 async def test_the_leader_is_killed_again_and_again(
-    kafka_cluster: KafkaCluster, tmp_path: Path
+    kafka_cluster: KafkaCluster, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
+    record_property(FAULTS, TIMES)
     async with under_load(kafka_cluster, tmp_path) as load:
-        for _ in range(REPEAT):
+        for _ in range(TIMES):
             leader = await load.leader()
             leader.kill()
             await load.goes_on()

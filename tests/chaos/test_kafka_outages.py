@@ -6,9 +6,8 @@ consumer must show a record that was said after the broker is back.
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import psutil
@@ -23,11 +22,11 @@ from shared.errors import Transient
 from shared.metrics import Metrics
 from shared.runtime.consumers import Consumer, watch
 from shared.supervisor import Supervisor
+from tests.chaos.turns import FAULTS, TIMES
 from tests.contract.bus import Seen, fact, facts, make_engine, make_topic, until
 from tests.engines.kafka import KafkaBroker
 
 pytestmark = pytest.mark.kafka
-REPEAT = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "3"))
 PROGRESS = 30.0  # seconds from the broker's return to progress of every consumer
 KINDS: tuple[Kind, ...] = ("group", "group", "group", "table", "tail")
 MEGABYTE = 1024 * 1024
@@ -108,13 +107,17 @@ async def at_work(broker: KafkaBroker) -> AsyncIterator[tuple[Log, Topic, Crew]]
             await crew.stop()
 
 
-@pytest.mark.row("R4")
+@pytest.mark.row("R4", inside=True)
 @pytest.mark.parametrize(
-    ("cycles", "away"), [(1, 1.0), pytest.param(REPEAT, 15.0, marks=pytest.mark.chaos)]
+    ("cycles", "away"), [(1, 1.0), pytest.param(TIMES, 15.0, marks=pytest.mark.chaos)]
 )
 async def test_r4_the_broker_is_killed_and_comes_back(
-    own_kafka_broker: KafkaBroker, cycles: int, away: float
+    own_kafka_broker: KafkaBroker,
+    cycles: int,
+    away: float,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property(FAULTS, cycles)
     async with at_work(own_kafka_broker) as (_, _, crew):
         for _ in range(cycles):
             own_kafka_broker.kill()

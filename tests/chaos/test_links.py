@@ -1,8 +1,7 @@
 """A bad link between a worker and the broker (R19): latency, resets, a trickle, a black hole; nothing is lost."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +11,12 @@ from shared.bus.kafka import open_kafka
 from tests.chaos.ledger import drive
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.rig import COUNT, SETTLE, Rig
+from tests.chaos.turns import FAULTS, TIMES
 from tests.chaos.worker import topics
 from tests.engines import processes
 from tests.engines.kafka import KafkaBroker, make_broker
 
-REPEAT = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "3"))
-pytestmark = [pytest.mark.kafka, pytest.mark.row("R19")]
+pytestmark = [pytest.mark.kafka, pytest.mark.row("R19", inside=True)]
 
 
 class Trouble(NamedTuple):
@@ -57,10 +56,14 @@ async def rig(behind: tuple[KafkaBroker, FaultProxy], tmp_path: Path) -> AsyncIt
         rig.end()
 
 
-@pytest.mark.parametrize("turns", [1, pytest.param(REPEAT, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("turns", [1, pytest.param(TIMES, marks=pytest.mark.chaos)])
 async def test_r19_a_bad_link_to_the_broker(
-    rig: Rig, behind: tuple[KafkaBroker, FaultProxy], turns: int
+    rig: Rig,
+    behind: tuple[KafkaBroker, FaultProxy],
+    turns: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property(FAULTS, turns * len(TROUBLES))
     _, link = behind
     assert rig.log is not None
     stimuli, tranche = topics(rig.prefix)[0], COUNT // len(TROUBLES)

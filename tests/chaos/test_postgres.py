@@ -21,6 +21,7 @@ from shared.runtime import application
 from shared.runtime.server import local_owner
 from shared.settings import Configuration, PlatformSettings
 from tests.chaos.proxy import FaultProxy
+from tests.chaos.turns import FAULTS, TIMES
 from tests.engines.postgres import PostgresServer
 from tests.unit.db.test_relay import Said, left, running, status
 
@@ -106,11 +107,15 @@ def times(server: PostgresServer, database: str) -> tuple[int, int]:
     return int(stored), int(waiting)
 
 
-@pytest.mark.row("R12")
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.chaos)])
+@pytest.mark.row("R12", inside=True)
+@pytest.mark.parametrize("kills", [1, pytest.param(TIMES, marks=pytest.mark.chaos)])
 async def test_killed_and_back_no_success_was_a_lie(
-    own_postgres_server: PostgresServer, tmp_path: Path, kills: int
+    own_postgres_server: PostgresServer,
+    tmp_path: Path,
+    kills: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property(FAULTS, kills)
     server = own_postgres_server
     name = server.new_database()
     async with service(tmp_path, server.url(name)) as api:
@@ -130,11 +135,15 @@ async def test_killed_and_back_no_success_was_a_lie(
     assert set(callers.answers) == {201, 503}
 
 
-@pytest.mark.row("R13")
-@pytest.mark.parametrize("freezes", [1, pytest.param(5, marks=pytest.mark.chaos)])
+@pytest.mark.row("R13", inside=True)
+@pytest.mark.parametrize("freezes", [1, pytest.param(TIMES, marks=pytest.mark.chaos)])
 async def test_frozen_everybody_is_answered_and_it_comes_back(
-    own_postgres_server: PostgresServer, tmp_path: Path, freezes: int
+    own_postgres_server: PostgresServer,
+    tmp_path: Path,
+    freezes: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    record_property(FAULTS, freezes)
     server = own_postgres_server
     name = server.new_database()
     async with service(tmp_path, server.url(name)) as api:

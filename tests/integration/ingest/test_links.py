@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from schemas.events.stream_marks import StreamInterrupted, StreamOpened
 from services.ingest.domain import SHORTEST_S
 from services.ingest.orders import PER_SECOND
 from services.ingest.wire import Open
+from tests.chaos.turns import FAULTS, REPEAT
 from tests.contract.bus import until
 from tests.engines.fixtures import MakeCamera
 from tests.engines.footage import Footage
@@ -24,7 +24,7 @@ from tests.engines.rtsp import RtspCamera
 from tests.integration.ingest.conftest import Ingest
 
 SECOND = 1_000_000
-RECONNECTS = int(os.environ.get("VANTAGE_CHAOS_REPEAT", "0")) or 2
+RECONNECTS = REPEAT or 2
 
 
 class Relay:
@@ -115,11 +115,12 @@ async def test_a_slow_drip_is_an_interruption(ingest: Ingest, rtsp_camera: MakeC
         await plays(ingest, 2)
 
 
-@pytest.mark.row("R22")
+@pytest.mark.row("R22", inside=True)
 @pytest.mark.rtsp
 async def test_cut_in_the_middle_of_a_picture_again_and_again(
-    ingest: Ingest, rtsp_camera: MakeCamera
+    ingest: Ingest, rtsp_camera: MakeCamera, record_property: Callable[[str, object], None]
 ) -> None:
+    record_property(FAULTS, RECONNECTS)
     async with relayed(rtsp_camera()) as relay:
         await ingest.configure(url=relay.url)
         await plays(ingest, 1)

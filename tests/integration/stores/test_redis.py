@@ -202,7 +202,7 @@ async def until_gone_and_back(cache: RedisCache) -> None:
     await until(answers)
 
 
-@pytest.mark.row("R16")
+@pytest.mark.row("R16", inside=True)
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, 20))]
 )

@@ -88,6 +88,7 @@ class Reader(Protocol):
         Raises:
             Fenced: another process took this member's name.
             shared.errors.Transient: the log is away; call again.
+            shared.errors.Unavailable: this reader is over; a new one may work.
         """
         ...
 

@@ -6,8 +6,9 @@ import contextlib
 import pytest
 
 from shared.bus.kafka import open_kafka
+from shared.bus.kafka.reader import KafkaReader
 from shared.bus.port import Fenced, Reader
-from shared.errors import Setup, Transient
+from shared.errors import Setup, Transient, Unavailable
 from tests.contract.bus import (
     Seen,
     fact,
@@ -49,6 +50,53 @@ async def test_two_processes_of_one_name_are_told(kafka_broker: KafkaBroker) -> 
 
         with pytest.raises(Fenced, match=r"as main again and again.*VANTAGE_INSTANCE of its own"):
             await within(60, asyncio.gather(reads(first), reads(second)))
+
+
+async def test_a_member_that_leaves_a_frozen_broker_leaves_nothing_at_work(
+    own_kafka_broker: KafkaBroker,
+) -> None:
+    """Its heartbeat would go on for ever, ten times a second, over a client that is closed."""
+    topic = make_topic()
+    async with open_kafka(own_kafka_broker.url, [topic], session=2.0) as log:
+        async with joined(log, topic) as reader:
+            assert isinstance(reader, KafkaReader)
+            await until(lambda: reader.joined)
+            own_kafka_broker.freeze()
+            reader._consumer._coordinator.coordinator_dead()  # as after 15 s without an answer
+            await asyncio.sleep(1.0)
+        assert not [name for name in names_of_tasks() if "Coordinator" in name]
+        own_kafka_broker.thaw()
+
+
+def names_of_tasks() -> list[str]:
+    return [repr(task.get_coro()) for task in asyncio.all_tasks()]
+
+
+async def test_a_member_whose_work_ended_in_the_background_is_over(
+    kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka's coordination dies of what it did not expect; what is read after that would be nothing, for ever."""
+    topic = make_topic()
+    async with (
+        open_kafka(kafka_broker.url, [topic]) as log,
+        joined(log, topic) as reader,
+    ):
+        assert isinstance(reader, KafkaReader)
+        await until(lambda: reader.joined)
+        consumer = reader._consumer
+        monkeypatch.setattr(consumer._client, "coordinator_lookup", dying)
+        consumer._coordinator.coordinator_dead()
+        with pytest.raises(Unavailable, match=r"has ended: .*did not expect that"):
+            await within(10, fetch_on(reader))
+
+
+async def dying(*_: object) -> None:
+    raise AssertionError("did not expect that")
+
+
+async def fetch_on(reader: Reader) -> None:
+    while True:
+        await reader.fetch(max_records=10, timeout=0.1)
 
 
 async def test_a_broker_that_freezes_and_one_that_is_killed_lose_nothing(

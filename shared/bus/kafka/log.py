@@ -23,7 +23,7 @@ from shared.bus.kafka.refusals import refusals
 from shared.bus.kafka.topics import KafkaTopics, ensure, open_topics
 from shared.bus.partitions import partition_of
 from shared.bus.port import Kind, Listener, Message, Partition
-from shared.errors import Setup
+from shared.errors import Setup, Transient
 from shared.service import Health
 
 if TYPE_CHECKING:
@@ -176,6 +176,9 @@ class KafkaLog:
             async with AsyncExitStack() as undo:
                 undo.push_async_callback(reader.close)
                 await consumer.start()
+                if not consumer._client.cluster.brokers():
+                    # A broker that comes back names none at first, and aiokafka would die of that in the background.
+                    raise Transient("Kafka names no broker yet")
                 if grouped:
                     reader.join(topics, listener, name=member, session=self._session)
                 else:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from shared.bus.kafka.refusals import refusals
 from shared.bus.port import CommitRefused, Fenced, Listener, Offsets, Partition, Record
-from shared.errors import Transient
+from shared.errors import Transient, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,6 +55,8 @@ class KafkaReader:
                     timeout_ms=round(timeout * 1000), max_records=max_records
                 )
         except Transient as error:
+            if self._over:
+                raise Unavailable(f"this member of the group has ended: {error}") from error
             if self._bridge is not None and UNNAMED in str(error):
                 self._bridge.refuse()
             raise
@@ -105,13 +108,16 @@ class KafkaReader:
 
     async def close(self) -> None:
         """See `Reader.close`. Neither a rebalance that waits for a dead member nor a broker that hangs holds us up."""
+        orderly = False
         try:
             async with asyncio.timeout(LEAVE):
                 await self._consumer.stop()
+                orderly = True
         except TimeoutError:
-            # The time-out has ended its coordination; `stop` thinks it is done and has closed no connection yet.
-            self._consumer._closed = False
-            await self._consumer.stop()
+            pass
+        finally:
+            if not orderly:
+                await self._cut_off()
 
     def join(
         self, topics: Iterable[Topic], listener: Listener, *, name: str, session: float
@@ -130,6 +136,23 @@ class KafkaReader:
             await self._consumer.seek_to_end(*places)
         else:
             await self._consumer.seek_to_beginning(*places)
+
+    async def _cut_off(self) -> None:
+        """End what an interrupted `stop` has left at work; a second one would think that all is done."""
+        consumer, coordinator = self._consumer, self._consumer._coordinator
+        if isinstance(coordinator, GroupCoordinator):
+            coordinator._coordination_task.cancel()
+            await coordinator._stop_heartbeat_task()
+            await coordinator._stop_commit_offsets_refresh_task()
+        if consumer._fetcher is not None:
+            await consumer._fetcher.close()
+        await consumer._client.close()
+
+    @property
+    def _over(self) -> bool:
+        """Whether aiokafka's own work for us has ended: it never begins again."""
+        coordinator = self._consumer._coordinator
+        return isinstance(coordinator, GroupCoordinator) and coordinator._coordination_task.done()
 
     def _ours(self, partitions: Sequence[Partition]) -> list[TopicPartition]:
         assigned = self._consumer.assignment()

@@ -87,7 +87,9 @@ def _consumers(
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             session_timeout_ms=round(session * 1000),
-            heartbeat_interval_ms=round(session * 1000 / 4),
+            heartbeat_interval_ms=round(
+                session * 1000 / 10
+            ),  # by them a member hears of a rebalance
             rebalance_timeout_ms=round(REBALANCE * 1000),
             **clients,
         )

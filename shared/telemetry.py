@@ -160,7 +160,13 @@ def child(parent: str | None) -> str:
 
 
 def _said_elsewhere(record: logging.LogRecord) -> bool:
-    """Drop uvicorn's report of an error that `shared.http` has logged with its request id."""
+    """Drop what one of us says better.
+
+    uvicorn reports an error that `shared.http` has logged with its request id. aiokafka reports each of its tries, ten a
+    second, as errors: what does not pass is said by our engine (`log_away`) and by health. At DEBUG a person wants them.
+    """
+    if record.name.startswith("aiokafka") and not record.exc_info:
+        return logging.getLogger().level <= logging.DEBUG
     return not str(record.msg).startswith("Exception in ASGI application")
 
 

@@ -51,6 +51,19 @@ def events(folder: Path, **wanted: str) -> list[str]:
         return [str(line.data["event"]) for line in journal.read(Wanted(**wanted))]
 
 
+def test_the_tries_of_the_kafka_client_are_for_who_asks(logged: Path) -> None:
+    client = logging.getLogger("aiokafka.consumer.group_coordinator")
+    client.error("Group Coordinator Request failed: %s", "[Error 15]")
+    try:
+        raise AssertionError
+    except AssertionError:
+        client.exception("Unexpected error in coordinator routine")
+    telemetry.set_level("DEBUG")
+    client.error("Heartbeat session expired")
+    said = [json.loads(line)["event"] for line in logged.read_text().splitlines()]
+    assert said == ["Unexpected error in coordinator routine", "Heartbeat session expired"]
+
+
 def test_a_file_is_its_owners_alone_and_holds_no_secret(logged: Path) -> None:
     structlog.get_logger().warning("opening", url=f"rtsp://u:{CANARY}@cam/", password=CANARY)
     logging.getLogger("some.library").warning("cannot open %s", f"rtsp://u:{CANARY}@cam/")

@@ -12,11 +12,15 @@ import os
 import platform
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.chaos import turns
 from tests.chaos.rows import ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 BEGIN, END = "<!-- results: written by `make chaos` -->", "<!-- end of results -->"
 KEY = "fault_row"
@@ -31,7 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Wake up where a file is named, in the process that sees all results."""
     named = os.environ.get("VANTAGE_RELIABILITY")
     if named and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Results(Path(named)), "vantage-reliability")
+        config.pluginmanager.register(
+            Results(Path(named), turns.wanted_rows(config) or set(ROWS)), "vantage-reliability"
+        )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -43,10 +49,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class Results:
-    """Counts runs and faults by row and keeps the table."""
+    """Counts runs and faults of these rows and keeps the table."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, rows: Collection[str]) -> None:
         self._file = file
+        self._rows = rows
         self._outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._faults: Counter[str] = Counter()
         self._figures: defaultdict[str, dict[str, float]] = defaultdict(dict)
@@ -55,7 +62,8 @@ class Results:
         """Take one result in."""
         if report.skipped or (report.when != "call" and report.passed):
             return
-        rows = [str(value) for name, value in report.user_properties if name == KEY]
+        named = [str(value) for name, value in report.user_properties if name == KEY]
+        rows = [row for row in named if row in self._rows]  # of another only some tests were run
         found = {k: float(v) for k, v in report.user_properties if isinstance(v, int | float)}
         faults = int(found.pop(turns.FAULTS, 1))
         for row in rows:

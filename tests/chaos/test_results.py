@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_runs_faults_and_the_worst_figure_are_shown(file: Path) -> None:
-    results = Results(file)
+    results = Results(file, ["R4"])
     results.pytest_runtest_logreport(report("R4", "passed", **{turns.FAULTS: 20, "back_s": 3.5}))
     results.pytest_runtest_logreport(report("R4", "failed", back_s=7))
     results.pytest_runtest_logreport(report("R4", "skipped"))
@@ -49,10 +49,11 @@ def test_runs_faults_and_the_worst_figure_are_shown(file: Path) -> None:
 
 
 def test_rows_that_were_not_run_stay(file: Path) -> None:
-    Results(file).pytest_runtest_logreport(report("R4", "passed"))
+    Results(file, ["R4"]).pytest_runtest_logreport(report("R4", "passed"))
     before = table(file)["R4"]
-    later = Results(file)
+    later = Results(file, ["R1"])
     later.pytest_runtest_logreport(report("R1", "passed"))
+    later.pytest_runtest_logreport(report("R4", "failed"))  # only some of its tests
     later.pytest_runtest_logreport(report("R1", "passed"))
     assert list(table(file)) == ["R1", "R4"]
     assert table(file)["R4"] == before

@@ -41,12 +41,17 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for."""
-    wanted = {name for name in config.getoption("--rows").split(",") if name}
+    wanted = wanted_rows(config)
     if unknown := wanted - set(ROWS):
         raise pytest.UsageError(f"--rows: there is no {', '.join(sorted(unknown))} in ROWS")
     if wanted:
         config.hook.pytest_deselected(items=[item for item in items if not rows(item) & wanted])
         items[:] = [item for item in items if rows(item) & wanted]
+
+
+def wanted_rows(config: pytest.Config) -> set[str]:
+    """What `--rows` names; empty: all."""
+    return {name for name in config.getoption("--rows").split(",") if name}
 
 
 def rows(item: pytest.Item) -> set[str]:

@@ -17,7 +17,9 @@ from services.gateway.sessions import Sessions
 from services.gateway.store import Client, User
 from services.gateway.throttle import Throttle
 from services.gateway.trail import COLUMNS, Question, Trail
+from shared.audit import Actor
 from shared.cells import csv_lines
+from shared.errors import TooMany
 from shared.http import client_address
 from shared.security.doors import PUBLIC, SignedIn, require
 from shared.security.keys import SigningKeys
@@ -69,6 +71,9 @@ class AuditWindow(Strict):
     action: Word | None = None
     object: Word | None = None
     outcome: Literal["done", "refused"] | None = None
+    address: Annotated[
+        str | None, Field(max_length=64, description="Refusals of callers from this address.")
+    ] = None
     since: Annotated[str | None, Field(alias="from", description="RFC 3339, included.")] = None
     until: Annotated[str | None, Field(alias="to", description="RFC 3339, not included.")] = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100
@@ -84,6 +89,7 @@ class AuditWindow(Strict):
             action=self.action,
             object=self.object,
             outcome=self.outcome,
+            address=self.address,
             since=parse_time("from", self.since),
             until=parse_time("to", self.until),
         )
@@ -297,13 +303,20 @@ def make_token_router(
         if given.get("grant_type") != "client_credentials":
             return _refusal("unsupported_grant_type", "use grant_type=client_credentials")
         identity, secret = _credentials(request, given)
-        await throttle.attempt(f"client:{identity}", client_address(request))
-        client = await people.client(identity, secret)
+        address = client_address(request)
+        try:
+            await throttle.attempt(f"client:{identity}", address)
+        except TooMany:
+            await people.throttled_client(identity, address)
+            raise
+        client = await people.client(identity, secret, address)
         if client is None:
             return _refusal("invalid_client", "the client or its secret is wrong", 401)
-        await throttle.passed(f"client:{identity}", client_address(request))
+        await throttle.passed(f"client:{identity}", address)
         asked = frozenset(given.get("scope", "").split()) or frozenset(client.scopes)
         if not asked <= frozenset(client.scopes):
+            who = Actor(client.id, "client")
+            await people.refused_client(client, "asks for a scope it lacks", address, by=who)
             return _refusal("invalid_scope", "the client does not hold this scope")
         return _granted(issuer, client, asked)
 

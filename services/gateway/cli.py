@@ -120,12 +120,14 @@ def list_audit(
     action: Text = None,
     object: Text = None,
     outcome: Text = None,
+    address: Text = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1)] = 100,
 ) -> None:
     """The newest entries, newest first: a table on a terminal, JSON lines in a pipe."""
     query = {"actor": actor, "action": action, "object": object, "outcome": outcome}
+    query["address"] = address
     query |= {"from": since, "to": until}
     with connect(ctx, "gateway") as api:
         entries = list(_all(api, "/api/v1/audit", query, limit))

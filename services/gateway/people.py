@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import IntegrityError
 
 from services.gateway import tickets
 from services.gateway.store import Client, Store, User
-from shared.audit import NOBODY, Audit
-from shared.errors import Conflict, Forbidden, Invalid, NotFound
+from shared.audit import NOBODY, Actor, Audit
+from shared.errors import Conflict, Forbidden, Invalid, NotFound, Transient
 from shared.security.scopes import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from services.gateway.passwords import Passwords
+    from services.gateway.refusals import Refusals
     from services.gateway.sessions import Sessions
     from shared.clock import Clock
     from shared.db.engine import Database, Transaction
@@ -41,8 +42,10 @@ class People:
         sessions: Sessions,
         revocations: Revocations,
         audit: Audit,
+        refusals: Refusals,
     ) -> None:
         self._audit = audit
+        self._refusals = refusals
         self._database = database
         self._store = store
         self._clock = clock
@@ -185,18 +188,30 @@ class People:
         async with self._database.read() as reader:
             return await self._store.all_clients(reader)
 
-    async def client(self, identity: str, secret: str) -> Client | None:
-        """The client that proves itself with this secret, or None."""
+    async def client(self, identity: str, secret: str, address: str) -> Client | None:
+        """The client that proves itself with this secret, or None. `address`: where the call comes from."""
         async with self._database.read() as reader:
             client = await self._store.client(reader, identity)
         stored = client.digest if client is not None else tickets.digest("nobody")
         if tickets.same(stored, secret):
             return client
-        what = "client:unknown" if client is None else f"client:{client.id}"
-        entry = self._audit.entry("token.issued", what, outcome="refused", by=NOBODY)
-        async with self._database.transaction() as tx:
-            await tx.add([entry])
+        await self.refused_client(client, "by secret", address)
         return None
+
+    async def throttled_client(self, identity: str, address: str) -> None:
+        """Say that a program asked for tokens too often."""
+        client = None
+        with suppress(Transient):
+            async with self._database.read() as reader:
+                client = await self._store.client(reader, identity)
+        await self.refused_client(client, "throttled by secret", address)
+
+    async def refused_client(
+        self, client: Client | None, why: str, address: str, *, by: Actor = NOBODY
+    ) -> None:
+        """Say that a program got no token. What an unknown one called itself may be a secret."""
+        what = "client:unknown" if client is None else f"client:{client.id}"
+        await self._refusals.say("token.issued", what, why, address=address, by=by)
 
     async def add_client(
         self, principal: Principal, name: str, scopes: Sequence[str]

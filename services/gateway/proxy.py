@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from services.gateway.table import Match, Table
-from shared.errors import Forbidden, NotFound, Unavailable
+from shared.errors import NotFound, Unavailable
 from shared.security.doors import Door, refusing
 from shared.security.guard import LOCAL_OWNER_KEY
 from shared.security.principal import Principal
@@ -79,8 +79,7 @@ class ProxyDoor(Door):
         principal = await guard.principal(connection)
         if found is None:
             raise self._absent(scope["path"])
-        if found.way.scope is not None and not principal.may(found.way.scope):
-            raise Forbidden(f"this needs the scope {found.way.scope}")
+        await guard.check_scope(connection, principal, found.way.scope, found.way.path)
         scope["vantage.match"] = found
         return principal
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -28,6 +29,7 @@ from services.gateway.pages import (
 from services.gateway.passwords import Passwords
 from services.gateway.people import People
 from services.gateway.proxy import make_client, make_proxy_router
+from services.gateway.refusals import Refusals
 from services.gateway.sessions import Sessions
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import AuditStore, ReplayStore, Store
@@ -59,7 +61,10 @@ OWNER = Grant(subject="owner", kind="user", name="local owner", scopes=ROLES["ad
 async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIterator[Running]:
     """Open the doors; the first administrator's sign-in link is printed where there is none yet."""
     issuer, audit = Issuer(platform.keys, platform.clock), Audit(platform.publisher, platform.clock)
-    people = _people(platform, settings, issuer, audit)
+    pseudonyms = partial(platform.secrets.pseudonyms, purpose="gateway.audit.address")
+    refusals = Refusals(platform.database, audit, platform.clock, pseudonyms)
+    platform.guard.witness(refusals.lacks)
+    people = _people(platform, settings, issuer, audit, refusals)
     platform.revocations.rely_on(people.sessions.revoked)
     if settings.calls_a_minute:
         platform.guard.limit(
@@ -69,8 +74,9 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
     await _first_admin(platform, people)
     table = Table(settings.upstreams, lambda: issuer.service("gateway"))
     trail = Trail(
-        platform.database, AuditStore(), platform.clock, blobs=platform.blobs, keys=platform.keys
-    )
+        platform.database, AuditStore(), platform.clock,
+        blobs=platform.blobs, keys=platform.keys, pseudonyms=pseudonyms,
+    )  # fmt: skip
     router = _router(platform, settings, people, issuer)
     router.include_router(make_document_router(table))
     letters = DeadLetters(
@@ -86,23 +92,29 @@ async def start(platform: ServicePlatform, settings: GatewaySettings) -> AsyncIt
             elsewhere,
             router=router,
             subscriptions=[heard],
-            jobs={**jobs, "checkpoints": trail.keep_anchoring},
+            jobs={**jobs, "checkpoints": trail.keep_anchoring, "refusals": refusals.keep},
+            drain=refusals.flush,
         )
 
 
 def _people(
-    platform: ServicePlatform, settings: GatewaySettings, issuer: Issuer, audit: Audit
+    platform: ServicePlatform,
+    settings: GatewaySettings,
+    issuer: Issuer,
+    audit: Audit,
+    refusals: Refusals,
 ) -> People:
     passwords = Passwords(settings.hashers)
     throttle = Throttle(platform.cache, platform.own_cache)
     sessions = Sessions(
         platform.database, Store(), platform.clock,
         box=platform.secrets, issuer=issuer, passwords=passwords, throttle=throttle,
-        revocations=platform.revocations, settings=settings, audit=audit,
+        revocations=platform.revocations, settings=settings, audit=audit, refusals=refusals,
     )  # fmt: skip
     return People(
         platform.database, Store(), platform.clock,
         passwords=passwords, sessions=sessions, revocations=platform.revocations, audit=audit,
+        refusals=refusals,
     )  # fmt: skip
 
 

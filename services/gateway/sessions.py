@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from services.gateway import tickets
 from services.gateway.store import Session, Store, User
-from shared.audit import NOBODY, SYSTEM, Actor, Audit
-from shared.errors import Forbidden, Unauthenticated
+from shared.audit import SYSTEM, Actor, Audit
+from shared.errors import Forbidden, TooMany, Transient, Unauthenticated
 from shared.security.guard import csrf_digest, new_csrf
 from shared.security.revocations import REMEMBERED_S
 from shared.security.scopes import ROLES
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.gateway.passwords import Passwords
+    from services.gateway.refusals import Refusals
     from services.gateway.settings import GatewaySettings
     from services.gateway.throttle import Throttle
     from shared.clock import Clock
@@ -57,8 +58,10 @@ class Sessions:
         revocations: Revocations,
         settings: GatewaySettings,
         audit: Audit,
+        refusals: Refusals,
     ) -> None:
         self._audit = audit
+        self._refusals = refusals
         self._database = database
         self._store = store
         self._clock = clock
@@ -76,13 +79,17 @@ class Sessions:
             Unauthenticated: wrong; nothing tells an unknown name from a wrong password.
             TooMany: too many attempts.
         """
-        await self._throttle.attempt(name, address)
+        try:
+            await self._throttle.attempt(name, address)
+        except TooMany:
+            await self._refused(await self._meant(name), "throttled by password", address)
+            raise
         async with self._database.read() as reader:
             user = await self._store.user_named(reader, name)
         usable = user is not None and not user.disabled
         stored = user.password if user is not None and usable else None
         if not await self._passwords.fits(stored, password) or user is None:
-            await self._refused(user, "by password")
+            await self._refused(user, "by password", address)
             raise Unauthenticated(WRONG)
         await self._throttle.passed(name, address)
         async with self._database.transaction() as tx:
@@ -95,14 +102,18 @@ class Sessions:
             Unauthenticated: unknown, used or expired.
             TooMany: too many attempts.
         """
-        await self._throttle.attempt("link", address)
+        try:
+            await self._throttle.attempt("link", address)
+        except TooMany:
+            await self._refused(None, "throttled by link", address)
+            raise
         async with self._database.transaction() as tx:
             digest, now = tickets.digest(secret), self._clock.now()
             identity = await self._store.take_link(tx, digest, at=now)
             user = None if identity is None else await self._store.user(tx, identity)
             if user is not None and not user.disabled:
                 return await self._begin(tx, user, "by link")
-        await self._refused(user, "by link")
+        await self._refused(user, "by link", address)
         raise Unauthenticated("the sign-in link is unknown, used or expired; ask for a new one")
 
     async def renew(self, token: str, csrf: str) -> SignedIn:
@@ -214,12 +225,18 @@ class Sessions:
         used = now - session.rotated_at < self._settings.idle_days * DAY
         return session.revoked_at is None and young and used
 
-    async def _refused(self, user: User | None, how: str) -> None:
+    async def _refused(self, user: User | None, how: str, address: str) -> None:
         """Only who was meant is written down: what was typed as a name may be a password."""
         what = "user:unknown" if user is None else f"user:{user.id}"
-        entry = self._audit.entry("session.begun", what, outcome="refused", reason=how, by=NOBODY)
-        async with self._database.transaction() as tx:
-            await tx.add([entry])
+        await self._refusals.say("session.begun", what, how, address=address)
+
+    async def _meant(self, name: str) -> User | None:
+        """Whose name it is; None where that cannot be told now: too many stays the answer."""
+        try:
+            async with self._database.read() as reader:
+                return await self._store.user_named(reader, name)
+        except Transient:
+            return None
 
     async def _begin(self, tx: Transaction, user: User, how: str) -> SignedIn:
         identity, seed, csrf = uuid.uuid4().hex, tickets.new_secret(), new_csrf()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from services.gateway.domain import GENESIS, Entry
 from services.gateway.models import (
@@ -269,14 +269,21 @@ class AuditStore:
             await tx.execute(insert(audit_entries), rows)
 
     async def page(
-        self, reader: Reader, match: Mapping[str, str], span: Span, limit: int
+        self,
+        reader: Reader,
+        match: Mapping[str, str],
+        span: Span,
+        limit: int,
+        marks: Sequence[str] = (),
     ) -> list[tuple[Entry, str]]:
-        """Entries whose columns have these values, newest first."""
+        """Entries whose columns have these values, newest first. `marks`: one of them stands in the reason."""
         since, until, before = span
         table = audit_entries.c
         wanted = select(audit_entries).order_by(table.index.desc()).limit(limit)
         for name, value in match.items():
             wanted = wanted.where(table[name] == value)
+        if marks:
+            wanted = wanted.where(or_(*(table.reason.contains(mark) for mark in marks)))
         if since is not None:
             wanted = wanted.where(table.recorded_at >= since)
         if until is not None:

@@ -16,7 +16,7 @@ from services.gateway.domain import Break, Check, Entry, chained
 from shared.errors import Poison, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from schemas.event import Envelope
     from services.gateway.store import AuditStore
@@ -48,6 +48,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     action: str | None = None
     object: str | None = None
     outcome: str | None = None
+    address: str | None = None  # of a caller who was refused
     since: int | None = None
     until: int | None = None
 
@@ -63,7 +64,9 @@ class Trail:
         *,
         blobs: Blobs,
         keys: SigningKeys,
+        pseudonyms: Callable[[str], Sequence[str]],
     ) -> None:
+        self._pseudonyms = pseudonyms
         self._database = database
         self._store = store
         self._blobs = blobs
@@ -100,9 +103,11 @@ class Trail:
             for name in ("actor", "action", "object", "outcome")
             if (value := getattr(question, name)) is not None
         }
+        asked = question.address
+        marks = [] if asked is None else [f"from {one}" for one in self._pseudonyms(asked)]
         async with self._database.read() as reader:
             span = (question.since, question.until, before)
-            found = await self._store.page(reader, match, span, limit + 1)
+            found = await self._store.page(reader, match, span, limit + 1, marks)
         on = found[limit - 1][0].index if len(found) > limit else None
         return [_shown(*one) for one in found[:limit]], on
 

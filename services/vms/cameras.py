@@ -24,6 +24,7 @@ from services.vms.domain import (
     split_login,
 )
 from services.vms.store import cameras as store
+from services.vms.twins import twins, warning
 from shared.audit import Audit
 from shared.errors import Conflict, Invalid, NotFound
 from shared.security.camera_login import CameraLogin, open_login, seal_login
@@ -124,6 +125,10 @@ class Cameras:
             check_address(new.url, login=bool(new.credentials))
         checked_shapes(new.zones, new.lines, new.masks)
         return old if new == old else await self._written(new, new=False)
+
+    async def warnings(self, camera: Camera) -> list[str]:
+        """What somebody who has just given a camera this URL should know: which others are the same device."""
+        return [warning(twin) for twin in await twins(camera, await self.all(), self._egress)]
 
     async def remove(self, id: str) -> None:
         """Remove a camera; its history stays until it expires.

@@ -62,6 +62,8 @@ def add(
             typer.echo(_seen(_probed(api, body)))
         camera = api.post("/api/v1/cameras", body)
         typer.echo(f"Camera {camera['id']} is added.")
+        for text in camera.get("warnings", []):
+            typer.echo(f"Warning: {text}.", err=True)
         _first_rule(api, camera, rule)
 
 

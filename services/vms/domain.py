@@ -141,6 +141,13 @@ def spelling(url: str, address: str | None) -> str:
     return urlunsplit((parts.scheme, place, _path(parts.path), parts.query, ""))
 
 
+def apart(key: str) -> tuple[str, str]:
+    """The host of a spelling (see `spelling`), and all else; no host where none is connected to."""
+    parts = _parts(key)
+    host, port = _host(parts)
+    return host if parts.scheme in _PORTS else "", f"{parts.scheme}:{port}{parts.path}?{parts.query}"
+
+
 def same_place(one: str, other: str) -> bool:
     """Whether two URLs lead to the same host and port by the same scheme: a login may go along."""
     first, second = _parts(one), _parts(other)

@@ -1,14 +1,16 @@
 """The relay: moves a database's outbox to the log, in order, and lets go of a row only when the log has it.
 
 One relay a database works at a time, under a fenced lease: its owner's name is stable, so a restarted process
-takes over at once. A relay killed between the log's acknowledgement and the removal says the same events again
-under the same ids; inboxes know them.
+takes over at once, and another one when the lease was not renewed for `TTL_S` seconds. It is renewed beside the work,
+however long a send takes; whose lease ran out or went to another is cut off in the middle. A relay killed between the
+log's acknowledgement and the removal says the same events again under the same ids; inboxes know them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,7 +22,7 @@ from shared.errors import Transient
 from shared.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from typing import Any
 
     from sqlalchemy import Row
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from shared.db.engine import Database
 
 LEASE = "outbox-relay"
-TTL_S = 30.0
-SEND_S = 20.0  # a send takes at most 15 s: the lease outlives every send begun under it
+TTL_S = 10.0  # so long alerts wait when the holder is killed and not started again
+RENEWALS = 3  # within that time: two may fail, and a clock may be a few seconds ahead
 RETRY_S = 5.0
 STALE_S = 60.0
 
@@ -49,6 +51,7 @@ class Relay:
         clock: Clock,
         batch: int = 500,
         poll_s: float = 1.0,
+        ttl_s: float = TTL_S,
         said: Callable[[Sequence[Envelope], Sequence[int]], None] | None = None,
     ) -> None:
         self._database = database
@@ -57,6 +60,7 @@ class Relay:
         self._clock = clock
         self._batch = batch
         self._poll_s = poll_s
+        self._ttl_s = ttl_s
         self._said = said  # told what the log has acknowledged, and since when it waited
         self._leases = Leases(database, clock)
         self._log = structlog.get_logger().bind(service=database.service, component="relay")
@@ -76,30 +80,24 @@ class Relay:
 
     async def _work(self) -> None:
         """Work while the lease is ours; wait a moment where it is another's."""
-        lease = await self._leases.take(LEASE, self._owner, TTL_S)
-        self._trouble = ""
+        async with self._leased() as lease:
+            self._trouble = ""
+            if lease is not None:
+                async with self._database.listening():
+                    await self._hold(lease)
         if lease is None:
             await asyncio.sleep(self._poll_s)
-            return
-        try:
-            async with self._database.listening():
-                await self._hold(lease)
-        except LeaseLost:
-            self._log.warning("relay_lease_lost", generation=lease.generation)
-        finally:
-            await self._give_back(lease)
 
     async def flush(self) -> bool:
         """Move what is there now, for a drain; False when another owner's relay has the lease."""
-        lease = await self._leases.take(LEASE, self._owner, TTL_S)
-        if lease is None:
-            return False
-        try:
-            while await self.move(lease) == self._batch:
-                lease = await self._renewed(lease)
-        finally:
-            await self._give_back(lease)
-        return True
+        async with self._leased() as lease:
+            if lease is None:
+                return False
+            moved = self._batch
+            while moved == self._batch:
+                moved = await self.move(lease)
+            return True
+        return False
 
     async def move(self, lease: Lease) -> int:
         """Publish the oldest rows, await the acknowledgement, remove them; returns how many.
@@ -136,7 +134,6 @@ class Relay:
     async def _hold(self, lease: Lease) -> None:
         failures = 0
         while True:
-            lease = await self._renewed(lease)
             self._database.outbox_filled.clear()
             try:
                 moved = await self.move(lease)
@@ -151,6 +148,46 @@ class Relay:
             if moved < self._batch:
                 await self._wait()
 
+    @asynccontextmanager
+    async def _leased(self) -> AsyncIterator[Lease | None]:
+        """Hold the lease for the block, None: it is another's. The block is cut off where the lease is lost or ran out.
+
+        It runs out by our own monotonic clock, counted from before we asked: no later than in the database.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._ttl_s
+        lease = await self._leases.take(LEASE, self._owner, self._ttl_s)
+        if lease is None:
+            yield None
+            return
+        try:
+            async with asyncio.timeout_at(until) as bound:
+                keeper = asyncio.create_task(self._keep(lease, bound))
+                try:
+                    yield lease
+                finally:
+                    keeper.cancel()
+                    await asyncio.gather(keeper, return_exceptions=True)
+        except (TimeoutError, LeaseLost) as error:
+            if isinstance(error, TimeoutError) and not bound.expired():
+                raise
+            self._log.warning("relay_lease_lost", generation=lease.generation)
+        finally:
+            await self._give_back(lease)
+
+    async def _keep(self, lease: Lease, bound: asyncio.Timeout) -> None:
+        """Renew the lease; `bound` is moved on with it, and is over at once when another has taken it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._ttl_s / RENEWALS)
+            asked = loop.time()
+            try:
+                renewed = await self._leases.renew(lease, self._ttl_s)
+            except Transient as error:
+                self._log.warning("relay_lease_not_renewed", reason=str(error))
+                continue
+            bound.reschedule(asked if renewed is None else asked + self._ttl_s)
+
     async def _give_back(self, lease: Lease) -> None:
         """Release the lease. A database that is away must not turn a cancellation into another round: it expires."""
         try:
@@ -164,14 +201,6 @@ class Relay:
                 await self._database.outbox_filled.wait()
         except TimeoutError:
             return
-
-    async def _renewed(self, lease: Lease) -> Lease:
-        if lease.expires_at - self._clock.now() > SEND_S * 1_000_000:
-            return lease
-        renewed = await self._leases.renew(lease, TTL_S)
-        if renewed is None:
-            raise LeaseLost(f"lease {lease.name} was taken from {lease.owner}")
-        return renewed
 
     async def _oldest(self) -> Sequence[Row[Any]]:
         async with self._database.read() as reader:

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from shared import audit
-from shared.errors import Forbidden, VantageError
+from shared.errors import VantageError
 from shared.security.principal import Principal
 from shared.security.scopes import SCOPES
 
@@ -37,8 +37,7 @@ class Door:
         """
         guard: Guard = connection.app.state.guard
         principal = await guard.principal(connection)
-        if self.scope is not None and not principal.may(self.scope):
-            raise Forbidden(f"this needs the scope {self.scope}")
+        await guard.check_scope(connection, principal, self.scope)
         connection.scope["vantage.principal"] = principal
         audit.acts(principal)
         return principal

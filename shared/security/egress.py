@@ -111,6 +111,16 @@ class Egress:
             return Target(url=url, scheme=parts.scheme, host="", port=0, address=None)
         return await self._check(parts, self._camera)
 
+    async def addresses(self, url: str, *, patience: float) -> frozenset[Address]:
+        """What the host of a camera's URL means now; nothing where that cannot be told in `patience` seconds."""
+        try:
+            host, port = _place(_split(url, self._camera), self._camera)
+            async with asyncio.timeout(patience):
+                found = literal(host) or await self._resolve(host, port)
+        except (Invalid, Unavailable, TimeoutError):
+            return frozenset()
+        return frozenset(unwrapped(ipaddress.ip_address(text)) for text in found)
+
     async def webhook(self, url: str) -> Target:
         """Check a webhook's URL: public https only, unless VANTAGE_WEBHOOK_NETS lists the network.
 

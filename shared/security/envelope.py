@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -60,6 +61,14 @@ class SecretBox:
                 "a stored secret does not open: its master key is missing or it was changed; "
                 "restore keys/master.key or enter the secret again"
             ) from None
+
+    def pseudonyms(self, text: str, *, purpose: str) -> list[str]:
+        """What stands for a text where it may not stand itself: 16 hex digits a master key, the active one's first.
+
+        Equal texts have equal pseudonyms, and nobody without the key can try out all addresses.
+        """
+        message = f"vantage pseudonym\0{purpose}\0{text}".encode()
+        return [hmac.digest(key, message, "sha256").hex()[:16] for key in self._masters.values()]
 
     def stale(self, sealed: str) -> bool:
         """Whether it was sealed under a master key that is no longer the active one."""

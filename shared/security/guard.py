@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.security.tokens import Claims, Verifier
 
     Limit = Callable[[Principal], Awaitable[None]]
+    Witness = Callable[[HTTPConnection, Principal, str, str], Awaitable[None]]
 
 ACCESS_COOKIE = "vantage_access"
 REFRESH_COOKIE = "vantage_refresh"
@@ -36,10 +37,34 @@ class Guard:
         self._verifier = verifier
         self._revocations = revocations
         self._limits: list[Limit] = []
+        self._witnesses: list[Witness] = []
 
     def limit(self, check: Limit) -> None:
         """Have every caller with credentials pass `check` as well; it refuses by an error."""
         self._limits.append(check)
+
+    def witness(self, told: Witness) -> None:
+        """Have `told` hear of every caller who lacks a scope: connection, caller, scope, and path of the way."""
+        self._witnesses.append(told)
+
+    async def check_scope(
+        self,
+        connection: HTTPConnection,
+        principal: Principal,
+        scope: str | None,
+        path: str | None = None,
+    ) -> None:
+        """Hold that a caller has a scope; None needs none. `path`: of the way, where that is not the route's own.
+
+        Raises:
+            Forbidden: the caller lacks it.
+        """
+        if scope is None or principal.may(scope):
+            return
+        found = path or getattr(connection.scope.get("route"), "path", "unmatched")
+        for told in self._witnesses:
+            await told(connection, principal, scope, found)
+        raise Forbidden(f"this needs the scope {scope}")
 
     async def principal(self, connection: HTTPConnection) -> Principal:
         """The caller of a connection.

@@ -22,6 +22,11 @@ ROWS: dict[str, Row] = {
     "R2": Row("kill -9 of the relay after publish, before mark", "said again, same id", KILL),
     "R3": Row("SIGTERM under load", "exit 0 within 10 s, nothing redelivered", "load of one group"),
     "R4": Row("kill -9 of the broker, and back", "every consumer goes on", ONE_BROKER),
+    "R4d": Row(
+        "the broker's disk full, or read-only; at the start and while it runs",
+        "sends fail at their deadline, the outbox holds, all arrives in order",
+        "a disk that lies about a sync; some of three brokers",
+    ),
     "R4x": Row(
         "three brokers: leader killed, leader frozen, one away",
         "what was acknowledged is all there",
@@ -35,6 +40,11 @@ ROWS: dict[str, Row] = {
     "R10": Row("dead letters refused; last on an idle partition", "offsets wait, then move on", ""),
     "R11": Row("dead letters replayed twice", "one effect a record, ids kept", ""),
     "R12": Row("kill -9 of PostgreSQL, and back", "no answer 2xx without a commit", KILL),
+    "R12d": Row(
+        "PostgreSQL's disk full, or read-only; at the start and while it runs",
+        "503 with the remedy, no answer 2xx without a commit",
+        "a disk that lies about a sync",
+    ),
     "R13": Row("database slow, or a black hole", "time-outs hold, 503 within 2 s", ""),
     "R14": Row("16 writers, one transaction held open", "the relay skips no row", ""),
     "R15": Row("Redis killed, flushed, a black hole", "nothing opens that was shut", KILL),

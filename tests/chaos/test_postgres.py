@@ -75,11 +75,14 @@ class Callers:
 
 
 @asynccontextmanager
-async def service(folder: Path, url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def service(
+    folder: Path, url: str, *, bus: str = "memory://"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The owner's client of a process of vms on this database and log."""
     settings = PlatformSettings.model_validate(
         {
             "data_dir": folder,
-            "bus_url": "memory://",
+            "bus_url": bus,
             "db_url": url,
             "camera_nets": ["127.0.0.0/8"],
             "port": 8000,

@@ -1,47 +1,29 @@
 """A full disk under the data folder: said, nothing torn, killed and started again, well again when there is space."""
 
-import os
-import shutil
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.commands import begin, said
 from tests.e2e.server import Server, eventually
-from tests.engines.require import missing_right
+from tests.engines.disks import FullDisk
 
 CAMERAS = "/api/v1/cameras"
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        missing_right("a small disk needs the right to mount one (Linux, root)")
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        missing_right(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def test_a_full_disk_is_said_survived_and_healed(small: Path, tmp_path: Path) -> None:
-    server = Server(small / "data")
+def test_a_full_disk_is_said_survived_and_healed(
+    full_disk: Callable[[int], FullDisk], tmp_path: Path
+) -> None:
+    small = full_disk(24)
+    server = Server(small.place / "data")
     server.log = tmp_path / "server.log"  # not on the disk that fills up
     server.start()
     server.call("POST", CAMERAS, {"name": "Good", "url": "sim://demo?duration=3600&resume=1"})
     eventually(lambda: _good(server)["state"] == "online")
 
-    _fill(small)
+    small.fails()
     full = eventually(lambda: _fault(server), seconds=20)
     assert "free some space" in full
     eventually(lambda: _refused(server, small), seconds=20)
@@ -51,16 +33,16 @@ def test_a_full_disk_is_said_survived_and_healed(small: Path, tmp_path: Path) ->
     assert (status > 0, "Traceback" in errors) == (True, False), errors
     assert "free some space" in errors
 
-    (small / "filler").unlink()
+    small.mends()
     server.start()
     cameras = server.call("GET", CAMERAS)["items"]
     assert "refused" not in {camera["id"] for camera in cameras}
     assert "good" in {camera["id"] for camera in cameras}
     eventually(lambda: _good(server)["state"] == "online" and _good(server)["epoch"] > 1)
 
-    _fill(small)
+    small.fails()
     eventually(lambda: _fault(server), seconds=20)
-    (small / "filler").unlink()
+    small.mends()
     eventually(lambda: not _fault(server), seconds=30)
     server.call("POST", CAMERAS, {"name": "Later", "url": "rtsp://10.255.255.1/later"})
     assert server.stop() == 0
@@ -72,16 +54,6 @@ def _good(server: Server) -> dict[str, Any]:
     return dict(items[0]) if items else {"state": ""}
 
 
-def _fill(small: Path) -> None:
-    """Write until there is no room, and a little later until there is none again."""
-    with (small / "filler").open("ab", buffering=0) as filler:
-        while shutil.disk_usage(small).free:
-            try:
-                filler.write(b"x" * 4096)
-            except OSError:
-                return
-
-
 def _fault(server: Server) -> str:
     """What /health says of the disk while it is unhealthy."""
     answer = server.ask("GET", "/health")
@@ -89,9 +61,9 @@ def _fault(server: Server) -> str:
     return str(disk["reason"]) if answer.status_code == 503 else ""
 
 
-def _refused(server: Server, small: Path) -> bool:
+def _refused(server: Server, small: FullDisk) -> bool:
     """Whether a camera cannot be saved, which is said with the remedy."""
-    _fill(small)
+    small.fails()
     body = {"name": "Refused", "url": "rtsp://10.255.255.1/refused"}
     answer = server.ask("POST", CAMERAS, body)
     if answer.status_code == 201:  # there was room in the journal

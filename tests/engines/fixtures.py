@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.engines.chromium import ARGUMENTS, require_chromium
+from tests.engines.disks import Disk, FullDisk, ReadOnlyDisk, require_disks
 from tests.engines.footage import Footage
 from tests.engines.kafka import KafkaBroker, KafkaCluster, make_broker, make_cluster
 from tests.engines.kafka_doors import Doors, make_doors
@@ -136,6 +137,30 @@ def own_postgres_server() -> Iterator[PostgresServer]:
     server = make_postgres()
     yield server
     server.remove()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], FullDisk]]:
+    """Make disks of so many megabytes that can be filled: `full_disk(24)`."""
+    require_disks()
+    made: list[FullDisk] = []
+
+    def make(megabytes: int) -> FullDisk:
+        made.append(FullDisk(megabytes))
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.remove()
+
+
+@pytest.fixture(params=[FullDisk, ReadOnlyDisk], ids=["full", "read-only"])
+def bad_disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
+    """A disk of 256 MB that fills up, and one that turns read-only, in turn."""
+    require_disks()
+    disk: Disk = request.param(256)
+    yield disk
+    disk.remove()
 
 
 @pytest.fixture(scope="session")

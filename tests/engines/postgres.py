@@ -39,9 +39,9 @@ log_line_prefix = '%m [%p] '
 class PostgresServer:
     """One server. Its address stays the same over kill, stop and start."""
 
-    def __init__(self, *, extra: str = "") -> None:
+    def __init__(self, *, extra: str = "", data: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vantage-postgres-"))
-        self.data = self.folder / "data"
+        self.data = data or self.folder / "data"
         self.log = self.folder / "server.log"
         self.port = processes.free_port()
         self._owner = _owner()
@@ -117,6 +117,11 @@ class PostgresServer:
             lambda: self._readied() > heard, seconds=60, process=self._process, log=self.log
         )
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself, as it does when it cannot write its log."""
+        return self._process is not None and self._process.poll() is not None
+
     def stop(self) -> None:
         """Shut down in order (a fast shutdown: clients are cut off)."""
         if self._process is not None:
@@ -127,7 +132,8 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill -9, the server and all its backends at once."""
         if self._process is not None:
-            self._each(psutil.Process.kill)
+            if not self.ended:
+                self._each(psutil.Process.kill)
             processes.kill(self._process)
             self._process = None
 
@@ -186,11 +192,14 @@ class PostgresServer:
         return self.log.read_text(errors="replace").count("ready to accept connections")
 
 
-def make_postgres(*, extra: str = "") -> PostgresServer:
-    """A started server, or the skip (or failure) that says what is missing. `extra`: lines of its configuration."""
+def make_postgres(*, extra: str = "", data: Path | None = None) -> PostgresServer:
+    """A started server, or the skip (or failure) that says what is missing.
+
+    `extra`: lines of its configuration; `data`: where its data lie, in a folder that its user may write to.
+    """
     if not here():
         missing_engine("PostgreSQL (13 or newer) is not installed")
-    server = PostgresServer(extra=extra)
+    server = PostgresServer(extra=extra, data=data)
     server.start()
     return server
 

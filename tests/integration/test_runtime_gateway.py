@@ -162,6 +162,27 @@ def test_the_local_owner_reaches_services_in_other_processes(pair: Pair) -> None
         assert stranger.get("/api/v1/channels").status_code == 401
 
 
+def test_a_way_to_another_process_that_lacks_a_scope_is_in_the_audit_trail(pair: Pair) -> None:
+    with pair.gateway.socket_client() as owner:
+        eve = {"name": "eve", "role": "viewer", "password": PASSWORD}
+        made = owner.post("/api/v1/users", json=eve).json()
+        with pair.browser() as browser:
+            body = {"name": "eve", "password": PASSWORD}
+            assert browser.post("/api/v1/sessions", json=body).status_code == 201
+            for _ in range(3):
+                refused = browser.delete("/api/v1/channels/none", headers=csrf_of(browser))
+                assert refused.status_code == 403
+        deadline = time.monotonic() + 30
+        while not (found := owner.get("/api/v1/audit", params={"actor": made["id"], "outcome": "refused"}).json()["items"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        (entry,) = found
+        assert entry["object"] == "way:DELETE /api/v1/channels/{channel}"
+        assert entry["reason"].startswith("lacks ")
+        here = {"address": "127.0.0.1"}
+        assert entry in owner.get("/api/v1/audit", params=here).json()["items"]
+
+
 def test_one_document_describes_all(pair: Pair) -> None:
     with pair.gateway.socket_client() as owner:
         paths = owner.get("/openapi.json").json()["paths"]

@@ -25,7 +25,7 @@ MIGRATION_S = 600.0  # also for the processes that wait for the one that migrate
 TABLE_S = (
     30  # for processes of the former version to let go of a table; who waits for it waits behind us
 )
-SKEW_S = 10.0  # leases and effective times compare the clocks of all hosts
+SKEW_S = 2.0  # two hosts then differ by less than a relay's lease has left when it is renewed
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int AS version,

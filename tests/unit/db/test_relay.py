@@ -95,7 +95,7 @@ async def _empty(database: Database) -> bool:
     return await left(database) == 0
 
 
-async def _leased(database: Database) -> bool:
+async def is_leased(database: Database) -> bool:
     return bool(await Leases(database, database.clock).held(LEASE))
 
 
@@ -250,7 +250,7 @@ async def test_a_full_disk_is_waited_out_and_said(database: Database, database_u
 async def test_a_second_owner_stands_by_until_the_first_gives_back(database: Database) -> None:
     first, second = Said(), Said()
     async with running(relay(database, second, owner="two", poll_s=0.05)):
-        await until(lambda: _leased(database))
+        await until(lambda: is_leased(database))
         async with running(relay(database, first, owner="one", poll_s=0.05)):
             await say(database, [1])
             await emptied(database)

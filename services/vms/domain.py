@@ -145,7 +145,10 @@ def apart(key: str) -> tuple[str, str]:
     """The host of a spelling (see `spelling`), and all else; no host where none is connected to."""
     parts = _parts(key)
     host, port = _host(parts)
-    return host if parts.scheme in _PORTS else "", f"{parts.scheme}:{port}{parts.path}?{parts.query}"
+    return (
+        host if parts.scheme in _PORTS else "",
+        f"{parts.scheme}:{port}{parts.path}?{parts.query}",
+    )
 
 
 def same_place(one: str, other: str) -> bool:

@@ -61,13 +61,11 @@ async def test_kafka_sends_end_in_time_and_all_arrives_once_in_order(
 ) -> None:
     spare = make_topic()
     async with under_load(broker, tmp_path, spare) as log:
-        bad_disk.fails()
+        fails(bad_disk, broker)
         slowest, said = await refused(log, spare)
         assert slowest < SEND + 2, "a send outlived its deadline"
         assert "Kafka did not acknowledge" in said
-        broker.kill()
-        bad_disk.mends()
-        await asyncio.to_thread(broker.start)
+        await mends(bad_disk, broker)
 
 
 @pytest.mark.kafka
@@ -81,15 +79,13 @@ async def test_kafka_the_outbox_holds_what_was_said_and_health_says_why(
         await door.added()
         await door.changed(20)
         await becomes_true(lambda: waits(api, 0), DRAIN)
-        bad_disk.fails()
+        fails(bad_disk, broker)
         health = await door.changed_until_degraded()
         assert "Kafka" in health["details"]["dependencies"]["log"]["reason"]
         await door.changed(20)
         outbox = (await asked(api))["details"]["services"]["vms"]["checks"]["outbox"]
         assert outbox["details"]["waiting"] >= 20
-        broker.kill()
-        bad_disk.mends()
-        await asyncio.to_thread(broker.start)
+        await mends(bad_disk, broker)
         await becomes_true(lambda: waits(api, 0), DRAIN)
         await becomes_true(lambda: is_well(api), DRAIN)
     async with open_kafka(broker.url, [CAMERAS]) as log:
@@ -105,7 +101,7 @@ async def test_kafka_the_outbox_holds_what_was_said_and_health_says_why(
 async def test_kafka_a_start_on_it_is_refused_with_the_remedy(
     bad_disk: Disk, broker: KafkaBroker, tmp_path: Path
 ) -> None:
-    bad_disk.fails()
+    fails(bad_disk, broker)
     began = time.monotonic()
     ended = await asyncio.to_thread(
         once, tmp_path / "data", "run", "vms", "--port", "0", VANTAGE_BUS_URL=broker.url
@@ -113,9 +109,7 @@ async def test_kafka_a_start_on_it_is_refused_with_the_remedy(
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
     assert time.monotonic() - began < START
     assert "disk" in ended.stderr, ended.stderr
-    broker.kill()
-    bad_disk.mends()
-    await asyncio.to_thread(broker.start)
+    await mends(bad_disk, broker)
     async with service(tmp_path / "data", f"sqlite+aiosqlite:///{tmp_path}", bus=broker.url) as api:
         await Door(api).added()
         await becomes_true(lambda: waits(api, 0), DRAIN)
@@ -155,7 +149,7 @@ async def test_postgres_a_start_on_it_is_refused_with_the_remedy(
     url = server.url(server.new_database())
     bad_disk.fails()
     began = time.monotonic()
-    with pytest.raises(Setup, match="free some space|does not answer|connection broke"):
+    with pytest.raises(Setup, match=r"free some space|does not answer|connection broke"):
         async with opened(url):
             pass
     assert time.monotonic() - began < START
@@ -168,6 +162,20 @@ def opened(url: str) -> Any:
     """The database as vms opens it: all of its tables are to be made."""
     migrations = "services.vms.migrations"
     return open_postgres(url, service="vms", clock=SystemClock(), migrations=migrations)
+
+
+def fails(disk: Disk, broker: KafkaBroker) -> None:
+    """The disk goes bad at one moment: Kafka acknowledges what is in the page cache, which must not go with it."""
+    broker.freeze()
+    disk.fails()
+    broker.thaw()
+
+
+async def mends(disk: Disk, broker: KafkaBroker) -> None:
+    """The disk is well, and the broker started anew, whether it had ended by itself or not."""
+    broker.kill()
+    disk.mends()
+    await asyncio.to_thread(broker.start)
 
 
 async def mended(disk: Disk, server: PostgresServer) -> None:
@@ -262,7 +270,9 @@ async def asked(api: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def is_well(api: httpx.AsyncClient) -> bool:
-    return (await api.get("/ready")).status_code == 200 and (await asked(api))["status"] == "healthy"
+    return (await api.get("/ready")).status_code == 200 and (await asked(api))[
+        "status"
+    ] == "healthy"
 
 
 async def waits(api: httpx.AsyncClient, most: int) -> bool:

@@ -69,7 +69,8 @@ class ReadOnlyDisk:
         self._mount()
 
     def fails(self) -> None:
-        """What was written before is still to be read."""
+        """What was written before is still to be read, also where nobody had it synced."""
+        subprocess.run(["sync", "--file-system", str(self.place)], check=True)
         subprocess.run(["mount", "-o", "remount,abort", str(self.place)], check=True)
 
     def mends(self) -> None:
@@ -96,7 +97,9 @@ def require_disks() -> None:
     if sys.platform != "linux" or os.geteuid() != 0:
         missing_right("a disk that goes bad needs the right to mount one (Linux, root)")
     if shutil.which("mkfs.ext4") is None:
-        missing_right("a disk that turns read-only needs mkfs.ext4 (Debian: apt-get install e2fsprogs)")
+        missing_right(
+            "a disk that turns read-only needs mkfs.ext4 (Debian: apt-get install e2fsprogs)"
+        )
 
 
 def _place() -> Path:

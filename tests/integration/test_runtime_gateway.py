@@ -173,7 +173,11 @@ def test_a_way_to_another_process_that_lacks_a_scope_is_in_the_audit_trail(pair:
                 refused = browser.delete("/api/v1/channels/none", headers=csrf_of(browser))
                 assert refused.status_code == 403
         deadline = time.monotonic() + 30
-        while not (found := owner.get("/api/v1/audit", params={"actor": made["id"], "outcome": "refused"}).json()["items"]):
+        while not (
+            found := owner.get(
+                "/api/v1/audit", params={"actor": made["id"], "outcome": "refused"}
+            ).json()["items"]
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         (entry,) = found

@@ -136,7 +136,10 @@ async def _why(error: BaseException, place: _Place, access: Access) -> str:
     if isinstance(error, KafkaConnectionError):
         return await _hung_up(place, access)
     if isinstance(error, OSError):
-        return f"nobody answers ({error.strerror or error}); start it, or correct VANTAGE_BUS_URL"
+        return (
+            f"nobody answers ({error.strerror or error}); start it (where it ends by itself, as it does when its"
+            " disk is full or read-only, its log says why), or correct VANTAGE_BUS_URL"
+        )
     return f"{error!r}; check VANTAGE_BUS_URL and VANTAGE_KAFKA_SECURITY"
 
 

@@ -72,7 +72,7 @@ class Producer:
         except (KafkaError, TimeoutError) as error:
             raise Setup(
                 f"Kafka gives us no producer id: {error!r}; give this login IdempotentWrite on the"
-                " cluster, or look at the brokers"
+                " cluster, or see whether the brokers run and have room on their disks"
             ) from error
 
     async def send(self, placed: Sequence[tuple[Message, int]]) -> Sequence[RecordMetadata]:

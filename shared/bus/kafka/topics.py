@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 KNOWN = 15.0  # seconds until every broker knows a topic that was made
 UNANSWERED = "Kafka does not answer about topics"
+LOOK = "see whether the brokers run, and whether the disk of one is full or read-only: their own log says"
 
 
 @asynccontextmanager
@@ -176,7 +177,7 @@ class _refusals:  # noqa: N801 -- reads as a statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, TimeoutError | KafkaError):
-            raise Setup(f"{UNANSWERED}: {error!r}; look at the brokers") from error
+            raise Setup(f"{UNANSWERED}: {error!r}; {LOOK}") from error
 
 
 def _raise(refused: Mapping[str, tuple[int, str | None]], what: str) -> None:

@@ -27,6 +27,7 @@ class Said:
     def __init__(self, before: Callable[[int], None] | None = None) -> None:
         self.envelopes: list[Envelope] = []
         self.calls = 0
+        self.heard = asyncio.Event()
         self._before = before
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
@@ -34,6 +35,7 @@ class Said:
         if self._before is not None:
             self._before(self.calls)
         self.envelopes.extend(envelopes)
+        self.heard.set()
 
     def mint(
         self,

@@ -253,7 +253,13 @@ async def test_what_people_do_at_the_gateway_is_said(door: Door, owner: httpx.As
     found = [one for one in await entries(owner, 13) if one["actor"] != "system"]
     user, program = f"user:{bob}", f"client:{client}"
     assert [
-        (one["actor"], one["action"], one["object"], one["outcome"], one["reason"].split(", from")[0])
+        (
+            one["actor"],
+            one["action"],
+            one["object"],
+            one["outcome"],
+            one["reason"].split(", from")[0],
+        )
         for one in reversed(found)
     ] == [
         ("owner", "user.added", user, "done", "role operator"),

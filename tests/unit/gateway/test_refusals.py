@@ -59,7 +59,10 @@ async def test_a_scope_that_lacks_is_said_with_caller_way_and_address(
 async def test_a_websocket_too(door: Door, owner: httpx.AsyncClient) -> None:
     asked = {"name": "counter", "scopes": ["events:read"]}
     made = (await owner.post("/api/v1/clients", json=asked)).json()
-    form = {"grant_type": "client_credentials", **{k: made[k] for k in ("client_id", "client_secret")}}
+    form = {
+        "grant_type": "client_credentials",
+        **{k: made[k] for k in ("client_id", "client_secret")},
+    }
     async with caller(door, HOME) as program:
         token = (await program.post("/oauth2/token", data=form)).json()["access_token"]
         more = {**form, "scope": "events:read users:write"}
@@ -143,7 +146,9 @@ async def test_a_flood_from_everywhere_costs_a_bounded_number_of_entries(
     found = await refused(owner, MOST + 2)
     assert len(found) <= MOST + 4
     others = [one["reason"] for one in found if one["object"] == OTHERS]
-    counted = sum(int(reason.rpartition(", ")[2].split()[0]) for reason in others if "times" in reason)
+    counted = sum(
+        int(reason.rpartition(", ")[2].split()[0]) for reason in others if "times" in reason
+    )
     assert len(found) - len([reason for reason in others if "times" in reason]) + counted == callers
 
 
@@ -151,7 +156,9 @@ async def test_what_was_counted_is_said_at_the_end(tmp_path: Path) -> None:
     toys.write_key(tmp_path / "keys")
     settings = PlatformSettings(data_dir=tmp_path, admin_password=PASSWORD)
     for _ in range(2):
-        app = application([SERVICE], settings, configuration=Configuration(), clock=ManualClock(NOW))
+        app = application(
+            [SERVICE], settings, configuration=Configuration(), clock=ManualClock(NOW)
+        )
         async with toys.lifespan(app), toys.caller(app, owner=True) as owner:
             if not (found := await refused(owner, 0)):
                 for _ in range(3):

@@ -77,6 +77,19 @@ def test_a_bad_master_key_names_the_setting(tmp_path: Path, text: str) -> None:
         open_box(tmp_path, text)
 
 
+def test_a_pseudonym_stays_the_same_and_outlives_a_rotation(tmp_path: Path) -> None:
+    old = open_box(tmp_path, None)
+    (first,) = old.pseudonyms("192.0.2.7", purpose="a")
+    assert old.pseudonyms("192.0.2.7", purpose="a") == [first]
+    others = [
+        old.pseudonyms(text, purpose=p)[0] for text, p in (("192.0.2.8", "a"), ("192.0.2.7", "b"))
+    ]
+    assert first not in others
+    assert open_box(tmp_path / "elsewhere", None).pseudonyms("192.0.2.7", purpose="a") != [first]
+    new = rotate_master(tmp_path).pseudonyms("192.0.2.7", purpose="a")
+    assert new[1] == first != new[0]
+
+
 def test_a_secret_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "key"
     write_private(path, b"x")

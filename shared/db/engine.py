@@ -46,10 +46,17 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
+LATELY_S = 15.0
+
+
 class DatabaseUnavailable(Unavailable, Transient):
     """The database cannot take this now: HTTP answers 503, the bus engine tries again."""
 
     code = "database_unavailable"
+
+
+class Unwritable(DatabaseUnavailable):
+    """It takes nothing now: its disk is full, or it is read-only. What it has can be read."""
 
 
 class Unstorable(Invalid, Poison):
@@ -193,6 +200,7 @@ class Database:
         self.outbox_filled = asyncio.Event()
         self._adapter = adapter
         self._writing: set[asyncio.Task[Any] | None] = set()
+        self._refused: tuple[float, str] | None = None  # when it last took nothing (monotonic), and why
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -210,8 +218,12 @@ class Database:
             await stack.enter_async_context(self._adapter.turn())
             connection = await self._connected(self._adapter.writer, stack)
             transaction = Transaction(connection, self._adapter, self.clock)
-            yield transaction
-            await _to_its_end(self._commit(connection, transaction))
+            try:
+                yield transaction
+                await _to_its_end(self._commit(connection, transaction))
+            except Unwritable as error:
+                self._refused = self.clock.monotonic(), str(error)
+                raise
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Reader]:
@@ -228,12 +240,14 @@ class Database:
         return self._adapter.listening(self.outbox_filled)
 
     async def check(self) -> Health:
-        """Whether it answers; for `/health`."""
+        """Whether it answers, and has refused no transaction lately because it cannot write; for `/health`."""
         try:
             async with self.read() as reader:
                 await reader.execute(text("SELECT 1"))
         except DatabaseUnavailable as error:
             return Health(status="unhealthy", reason=str(error))
+        if self._refused is not None and self.clock.monotonic() - self._refused[0] < LATELY_S:
+            return Health(status="degraded", reason=self._refused[1])
         return Health(status="healthy")
 
     def pools(self) -> dict[str, PoolUse]:

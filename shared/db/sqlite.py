@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from shared.db.driver import connect
-from shared.db.engine import Database, DatabaseUnavailable, Unstorable
+from shared.db.engine import Database, DatabaseUnavailable, Unstorable, Unwritable
 from shared.db.migrate import migrate
 from shared.errors import Setup
 
@@ -52,6 +52,8 @@ _COMPLAINTS = (
     ("malformed", "the file is damaged; restore it from a backup"),
     ("not a database", "the file is no SQLite database; move it away or restore it from a backup"),
 )
+
+_UNWRITABLE = frozenset(words for _, words in _COMPLAINTS[:3])
 
 
 @asynccontextmanager
@@ -157,7 +159,10 @@ class Sqlite:
         if isinstance(error, OverflowError):
             return Unstorable("a number does not fit into 64 bits; send a smaller one")
         words = _words(error)
-        return None if words is None else DatabaseUnavailable(f"the database {self._file}: {words}")
+        if words is None:
+            return None
+        kind = Unwritable if words in _UNWRITABLE else DatabaseUnavailable
+        return kind(f"the database {self._file}: {words}")
 
     async def discard(self, connection: AsyncConnection) -> None:
         """A file always answers: nothing."""

@@ -9,13 +9,18 @@ import asyncpg
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.db.engine import DatabaseUnavailable, Unstorable
+from shared.db.engine import DatabaseUnavailable, Unstorable, Unwritable
 
 if TYPE_CHECKING:
     from shared.errors import VantageError
 
 AWAY = (
-    "the server does not answer; see whether it runs at this address and a firewall lets us through"
+    "the server does not answer; see whether it runs at this address (where it ended by itself, as it does when it "
+    "cannot write its own log, that says why: a full disk, say) and a firewall lets us through"
+)
+FULL = "the server's disk is full; free some space there"
+READ_ONLY_DISK = (
+    "the server's disk has turned read-only; look at its system's log, mend and mount it anew"
 )
 BUSY = (
     "no connection was free in time; raise VANTAGE_DB_POOL, or look for statements that take long"
@@ -31,7 +36,7 @@ _BY_STATE = {
     "40001": "another transaction was in the way; try again",
     "40P01": "two transactions waited for each other and this one gave way; try again",
     "42501": "this user lacks a right; make it the owner: ALTER DATABASE name OWNER TO user",
-    "53100": "the server's disk is full; free some space there",
+    "53100": FULL,
     "53200": "the server is out of memory or lock space; raise max_locks_per_transaction or its memory",
     "53300": "the server has no connection left; raise its max_connections or lower VANTAGE_DB_POOL",
     "55P03": "another transaction holds what this one needs; try again, and look for one that stays open",
@@ -48,6 +53,14 @@ _BY_CLASS = {
     "58": "the server's disk answers with errors; look at its log",
     "XX": "the server found damage or a fault of its own; look at its log, keep a backup at hand",
 }
+# What the system told the server counts for more than the state under which it is passed on: a file that cannot be
+# opened on a read-only disk comes as a lacking right, one that cannot be written at a connection as a fault of its own.
+_BY_WORDS = (
+    ("No space left on device", FULL),
+    ("could not write init file", FULL),
+    ("Read-only file system", READ_ONLY_DISK),
+)
+_UNWRITABLE = frozenset({FULL, READ_ONLY_DISK, _BY_STATE["25006"]})
 _UNSTORABLE = {
     "22001": "a text is longer than its column; send a shorter one",
     "22003": "a number is out of range; send a smaller one",
@@ -68,7 +81,10 @@ def read_complaint(error: Exception, shown: str) -> VantageError | None:
     if refused is not None:
         return Unstorable(refused)
     words = words_for(error)
-    return None if words is None else DatabaseUnavailable(f"the database {shown}: {words}")
+    if words is None:
+        return None
+    kind = Unwritable if words in _UNWRITABLE else DatabaseUnavailable
+    return kind(f"the database {shown}: {words}")
 
 
 def words_for(error: Exception) -> str | None:
@@ -76,6 +92,9 @@ def words_for(error: Exception) -> str | None:
     if isinstance(error, PoolTimeout):
         return BUSY
     state = state_of(error)
+    told = str(_driver_error(error)) if state else ""
+    if words := next((words for sign, words in _BY_WORDS if sign in told), None):
+        return words
     if state:
         return _BY_STATE.get(state) or _BY_CLASS.get(state[:2])
     if _stale(error):

@@ -200,7 +200,9 @@ class Database:
         self.outbox_filled = asyncio.Event()
         self._adapter = adapter
         self._writing: set[asyncio.Task[Any] | None] = set()
-        self._refused: tuple[float, str] | None = None  # when it last took nothing (monotonic), and why
+        self._refused: tuple[float, str] | None = (
+            None  # when it last took nothing (monotonic), and why
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

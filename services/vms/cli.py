@@ -60,10 +60,7 @@ def add(
     with connect(ctx, *(owner for owner, needed in owners.items() if needed)) as api:
         if test:
             typer.echo(_seen(_probed(api, body)))
-        camera = api.post("/api/v1/cameras", body)
-        typer.echo(f"Camera {camera['id']} is added.")
-        for text in camera.get("warnings", []):
-            typer.echo(f"Warning: {text}.", err=True)
+        camera = _added(api, body)
         _first_rule(api, camera, rule)
 
 
@@ -212,6 +209,14 @@ def _seen(answer: dict[str, Any]) -> str:
     return (
         f"Picture: {answer['codec']}, {answer['width']}x{answer['height']}, {answer['fps']:g} fps."
     )
+
+
+def _added(api: Api, body: dict[str, Any]) -> dict[str, Any]:
+    camera = dict(api.post("/api/v1/cameras", body))
+    typer.echo(f"Camera {camera['id']} is added.")
+    for text in camera.get("warnings", []):
+        typer.echo(f"Warning: {text}.", err=True)
+    return camera
 
 
 def _first_rule(api: Api, camera: dict[str, Any], wanted: bool | None) -> None:

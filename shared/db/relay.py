@@ -90,14 +90,13 @@ class Relay:
 
     async def flush(self) -> bool:
         """Move what is there now, for a drain; False when another owner's relay has the lease."""
+        done = False
         async with self._leased() as lease:
-            if lease is None:
-                return False
-            moved = self._batch
-            while moved == self._batch:
-                moved = await self.move(lease)
-            return True
-        return False
+            if lease is not None:
+                while await self.move(lease) == self._batch:
+                    pass
+                done = True
+        return done
 
     async def move(self, lease: Lease) -> int:
         """Publish the oldest rows, await the acknowledgement, remove them; returns how many.
@@ -160,8 +159,9 @@ class Relay:
         if lease is None:
             yield None
             return
+        bound = asyncio.timeout_at(until)
         try:
-            async with asyncio.timeout_at(until) as bound:
+            async with bound:
                 keeper = asyncio.create_task(self._keep(lease, bound))
                 try:
                     yield lease

@@ -61,7 +61,7 @@ class Guard:
         """
         if scope is None or principal.may(scope):
             return
-        found = path or getattr(connection.scope.get("route"), "path", "unmatched")
+        found = path or str(getattr(connection.scope.get("route"), "path", "unmatched"))
         for told in self._witnesses:
             await told(connection, principal, scope, found)
         raise Forbidden(f"this needs the scope {scope}")

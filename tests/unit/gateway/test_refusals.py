@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,8 @@ async def test_a_scope_that_lacks_is_said_with_caller_way_and_address(
     eve = await viewer(owner)
     async with caller(door, HOME) as browser:
         await door.signed_in(browser, "eve")
-        call = {"json": {"name": "x"}, "headers": csrf(browser)}
-        assert (await browser.post("/toy/write", **call)).status_code == 403
+        written = await browser.post("/toy/write", json={"name": "x"}, headers=csrf(browser))
+        assert written.status_code == 403
         assert (await browser.get("/api/v1/users")).status_code == 403
         assert (await browser.get("/toy/read")).status_code == 200
     second, first = await refused(owner, 2)
@@ -153,20 +155,23 @@ async def test_a_flood_from_everywhere_costs_a_bounded_number_of_entries(
 
 
 async def test_what_was_counted_is_said_at_the_end(tmp_path: Path) -> None:
-    toys.write_key(tmp_path / "keys")
-    settings = PlatformSettings(data_dir=tmp_path, admin_password=PASSWORD)
-    for _ in range(2):
-        app = application(
-            [SERVICE], settings, configuration=Configuration(), clock=ManualClock(NOW)
-        )
-        async with toys.lifespan(app), toys.caller(app, owner=True) as owner:
-            if not (found := await refused(owner, 0)):
-                for _ in range(3):
-                    await owner.post("/api/v1/sessions", json=WRONG)
-                await refused(owner, 1)
-            else:
-                found = await refused(owner, 2)
+    async with started(tmp_path) as owner:
+        for _ in range(3):
+            await owner.post("/api/v1/sessions", json=WRONG)
+        await refused(owner, 1)
+    async with started(tmp_path) as owner:
+        found = await refused(owner, 2)
     assert [one["reason"].count("2 times more within 60 s") for one in found] == [1, 0]
+
+
+@asynccontextmanager
+async def started(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """The owner's client of a gateway whose log outlives it."""
+    toys.write_key(folder / "keys")
+    settings = PlatformSettings(data_dir=folder, admin_password=PASSWORD)
+    app = application([SERVICE], settings, configuration=Configuration(), clock=ManualClock(NOW))
+    async with toys.lifespan(app), toys.caller(app, owner=True) as owner:
+        yield owner
 
 
 async def test_a_database_that_is_away_leaves_the_refusal_as_it_is(

@@ -95,8 +95,11 @@ async def test_names_that_nobody_answers_for_hold_nobody_up(
 
 def test_the_command_says_it_on_standard_error(data_dir: Path) -> None:
     environment = {"VANTAGE_DATA_DIR": str(data_dir), "VANTAGE_CAMERA_NETS": ",".join(NETS)}
+    said = []
     for name, host in (("Door", "localhost"), ("Again", "127.0.0.1")):
         arguments = ["camera", "add", name, f"rtsp://{host}/door", "--no-test", "--no-rule"]
         done = CliRunner().invoke(app, arguments, env=environment)
         assert done.exit_code == 0, done.output
-    assert "Warning: url: this is the device of the camera 'Door'" in done.stderr
+        said.append(done.stderr)
+    assert said[0] == ""
+    assert "Warning: url: this is the device of the camera 'Door'" in said[1]

@@ -25,7 +25,7 @@ ROWS: dict[str, Row] = {
     "R4d": Row(
         "the broker's disk full, or read-only; at the start and while it runs",
         "sends fail at their deadline, the outbox holds, all arrives in order",
-        "a disk that lies about a sync; some of three brokers",
+        "what only the page cache had when the disk failed; one disk of three brokers",
     ),
     "R4x": Row(
         "three brokers: leader killed, leader frozen, one away",

@@ -104,9 +104,13 @@ async def test_full_it_is_degraded_and_a_roll_proves_nothing_more(
 
 
 async def test_a_full_server_is_refused_at_the_start(tmp_path: Path) -> None:
-    server = make_redis(
-        tmp_path / "redis", options=["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]
-    )
+    full = [
+        "--maxmemory",
+        "512kb",
+        "--maxmemory-policy",
+        "noeviction",
+    ]  # less than an empty one takes
+    server = make_redis(tmp_path / "redis", options=full)
     try:
         assert "maxmemory" in await refused(server.url)
     finally:

@@ -1,11 +1,12 @@
 """An HTTP server in the test's own process: it outlives the servers that are killed."""
 
 import threading
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 
-class Listener:
+class Listener(ABC):
     """Takes POSTs on the loopback interface at `origin`; in a `with` it answers."""
 
     def __init__(self) -> None:
@@ -23,9 +24,9 @@ class Listener:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
 
+    @abstractmethod
     def serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Take a request, in a thread of its own, and answer it."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self._thread.start()

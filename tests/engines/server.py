@@ -3,13 +3,14 @@
 import signal
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
 from tests.engines import processes
 
 
-class EngineServer:
+class EngineServer(ABC):
     """One server on the loopback interface. Its port stays the same over kill, stop and start.
 
     name: in errors, and of its log. ready: what its log says when clients can work; empty: an open port is enough.
@@ -80,9 +81,9 @@ class EngineServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    @abstractmethod
     def _command(self) -> list[str]:
         """How it is started."""
-        raise NotImplementedError
 
     def _spawned(self) -> subprocess.Popen[bytes]:
         return processes.spawn(self._command(), log=self.log)

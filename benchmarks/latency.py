@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
+from benchmarks.figures import spread, write
 from schemas import topics
 from schemas.cloudevents import decode
 from schemas.events.alert_raised import AlertRaised
@@ -132,15 +131,12 @@ def main() -> None:
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        broker = KafkaBroker(folder / "kafka")
-        broker.start()
-        stack.callback(broker.kill)
+        broker = stack.enter_context(KafkaBroker(folder / "kafka"))
         receiver = stack.enter_context(TimedReceiver())
         settings = _settings(folder, broker.url, options.database)
         owner = stack.enter_context(_house(folder, settings))
         found = asyncio.run(_measure(owner, broker.url, receiver, options))
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    write(found, options.json)
 
 
 def _settings(folder: Path, bus: str, database: str | None) -> dict[str, str]:
@@ -271,12 +267,12 @@ def _report(watcher: Watcher, receiver: TimedReceiver, from_: int) -> dict[str, 
     print(f"{'':34}{'median':>9}{'p95':>9}{'worst':>9}")
     for name, values in rows.items():
         if values:
-            print(f"{name:34}" + "".join(f"{v:9.1f}" for v in _spread(values)))
+            print(f"{name:34}" + "".join(f"{v:9.1f}" for v in spread(values)))
     looks, frames = len(watcher.looks), len(watcher.frames)
     dropped = watcher.skipped / max(1, watcher.skipped + looks)
     print(f"frames {frames}, looked at {looks}, dropped {watcher.skipped} ({dropped:.2%})")
     return {
-        "milliseconds": {name: _spread(values) for name, values in rows.items() if values},
+        "milliseconds": {name: spread(values) for name, values in rows.items() if values},
         "alerts": len(rows["capture to alert read"]),
         "frames": frames,
         "dropped": dropped,
@@ -298,12 +294,6 @@ STAGES = (
 
 def _steps(times: Sequence[int]) -> list[float]:
     return [(later - earlier) / 1000 for earlier, later in pairwise(times)]
-
-
-def _spread(values: list[float]) -> tuple[float, float, float]:
-    ordered = sorted(values)
-    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-    return statistics.median(ordered), p95, ordered[-1]
 
 
 if __name__ == "__main__":

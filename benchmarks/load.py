@@ -25,6 +25,7 @@ import msgspec
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert
 from sqlalchemy.schema import CreateTable
 
+from benchmarks.figures import percentile, write
 from benchmarks.log_kafka import detections
 from schemas.event import Topic
 from schemas.events.detections_made import DetectionsMade
@@ -160,11 +161,9 @@ async def measure(url: str, options: argparse.Namespace, folder: Path) -> dict[s
             drained = await until_stored(note, steady + burst, patience=600)
         finally:
             await asyncio.to_thread(processes.end, consumer, grace=20)
-    latencies = sorted(json.loads(note.with_suffix(".json").read_text())[:steady])
+    latencies = json.loads(note.with_suffix(".json").read_text())[:steady]
     return {
-        "p50_s": latencies[steady // 2],
-        "p95_s": latencies[int(steady * 0.95)],
-        "p99_s": latencies[int(steady * 0.99)],
+        **{f"p{share}_s": percentile(latencies, share / 100) for share in (50, 95, 99)},
         "events": steady,
         "burst_events": burst,
         "burst_drained_s": drained,
@@ -185,18 +184,12 @@ def main() -> None:
     if options.note:
         asyncio.run(consume(options))
         return
-    with tempfile.TemporaryDirectory() as name:
-        broker = KafkaBroker(Path(name) / "kafka")
-        broker.start()
-        try:
-            found = asyncio.run(measure(broker.url, options, Path(name)))
-        finally:
-            broker.kill()
+    with tempfile.TemporaryDirectory() as name, KafkaBroker(Path(name) / "kafka") as broker:
+        found = asyncio.run(measure(broker.url, options, Path(name)))
     goals = {"p95_s": P95, "p99_s": P99, "burst_drained_s": DRAINED}
     for key, value in found.items():
         print(f"{key:16} {value:8.3f}" + (f"   goal {goals[key]:g}" if key in goals else ""))
-    if options.json is not None:
-        options.json.write_text(json.dumps(found | {"goals": goals}, indent=2) + "\n")
+    write(found | {"goals": goals}, options.json)
 
 
 if __name__ == "__main__":

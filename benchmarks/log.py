@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import sqlite3
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from benchmarks.figures import write
 from schemas.event import Envelope, Topic
 from schemas.events.detections_made import Detection, DetectionsMade
 from shared.bus.publisher import message, new_trace
@@ -30,6 +30,7 @@ from shared.bus.sqlite import open_sqlite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from schemas.events.frame_captured import FrameCaptured
     from shared.bus.port import Log, Message
 
 BATCH, BATCHES = 20, 100
@@ -38,6 +39,7 @@ TOPIC = Topic(
     name="bench", kind="durable", partitions=8, retention_hours=24, description="benchmark"
 )
 CAMERAS = [f"camera-{number}" for number in range(8)]
+START = 1_700_000_000_000_000  # microseconds
 GOAL = 0.5
 
 
@@ -58,32 +60,40 @@ Side = Callable[[Path], Coroutine[Any, Any, float]]
 
 
 def events(count: int) -> list[Message]:
-    return [message(_event(number)) for number in range(count)]
+    boxes = (Detection("person", 0.83, (12.5, 20.25, 40.0, 90.5)),) * 5
+    made = [message(looked(number, boxes)) for number in range(count)]
+    return [msgspec.structs.replace(one, topic=TOPIC.name) for one in made]
 
 
-def _event(number: int) -> Envelope:
-    camera = CAMERAS[number % len(CAMERAS)]
+def looked(number: int, boxes: tuple[Detection, ...]) -> Envelope:
+    """What a detector saw in the frame of this number; cameras take turns."""
     event = DetectionsMade(
-        camera=camera,
+        camera=CAMERAS[number % len(CAMERAS)],
         epoch=1,
         seq=number,
-        captured_at=1_700_000_000_000_000 + number,
+        captured_at=START + number,
         width=640,
         height=360,
         lease=1,
         coverage="full",
         period=200_000,
         model="yolox-nano:0123456789ab",
-        detections=tuple(Detection("person", 0.83, (12.5, 20.25, 40.0, 90.5)) for _ in range(5)),
+        detections=boxes,
     )
+    return enveloped(event)
+
+
+def enveloped(event: DetectionsMade | FrameCaptured) -> Envelope:
+    """Ready to be sent, named after its frame."""
+    name = f"{event.camera}:{event.epoch}:{event.seq}"
     return Envelope(
-        id=f"{camera}:1:{number}",
+        id=name,
         source="/vantage/inference/main",
-        topic=TOPIC.name,
-        key=camera,
+        topic=event.topics[0].name,
+        key=event.camera,
         event=event,
         traceparent=new_trace(),
-        correlation=f"{camera}:1:{number}",
+        correlation=name,
     )
 
 
@@ -154,11 +164,6 @@ def report(measured: Measured) -> dict[str, Any]:
     ours, bare = (statistics.median(side) for side in (measured.ours, measured.bare))
     print(f"{measured.name:<44} ours {ours:9.0f}/s   bare {bare:9.0f}/s   {measured.ratio:5.2f}")
     return {"ours": measured.ours, "bare": measured.bare, "ratio": measured.ratio, "goal": GOAL}
-
-
-def write(results: dict[str, Any], file: Path | None) -> None:
-    if file is not None:
-        file.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from benchmarks.log import CAMERAS, Measured, report, write
+from benchmarks.figures import write
+from benchmarks.log import CAMERAS, START, Measured, enveloped, looked, report
 from schemas.event import Envelope, Topic
 from schemas.events.detections_made import Detection, DetectionsMade
 from schemas.events.frame_captured import FrameCaptured
@@ -32,7 +33,7 @@ from shared.bus.kafka import open_kafka
 from shared.bus.kafka.producer import BATCH
 from shared.bus.partitions import partition_of
 from shared.bus.port import Batch, Message, Subscription
-from shared.bus.publisher import message, new_trace
+from shared.bus.publisher import message
 from shared.clock import SystemClock
 from tests.engines.kafka import KafkaBroker
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 PUBLISHERS = 4  # beside each other, as the services of a process are
 GOAL = 0.7
-START = 1_700_000_000_000_000  # microseconds
 
 
 class Load(NamedTuple):
@@ -68,22 +68,7 @@ class Still:
 
 def detections(number: int) -> Envelope:
     """1 kB of JSON: what a detector saw in a frame."""
-    camera = CAMERAS[number % len(CAMERAS)]
-    box = Detection("person", 0.8312, (12.5, 20.25, 40.125, 90.5))
-    event = DetectionsMade(
-        camera=camera,
-        epoch=1,
-        seq=number,
-        captured_at=START + number,
-        width=640,
-        height=360,
-        lease=1,
-        coverage="full",
-        period=200_000,
-        model="yolox-nano:0123456789ab",
-        detections=(box,) * 12,
-    )
-    return _envelope(camera, number, event)
+    return looked(number, (Detection("person", 0.8312, (12.5, 20.25, 40.125, 90.5)),) * 12)
 
 
 PICTURE = Still(random.Random(1).randbytes(100_000))
@@ -91,9 +76,8 @@ PICTURE = Still(random.Random(1).randbytes(100_000))
 
 def frame(number: int) -> Envelope:
     """100 kB of JPEG with its fields in the headers."""
-    camera = CAMERAS[number % len(CAMERAS)]
     event = FrameCaptured(
-        camera=camera,
+        camera=CAMERAS[number % len(CAMERAS)],
         epoch=1,
         seq=number,
         captured_at=START + number,
@@ -102,19 +86,7 @@ def frame(number: int) -> Envelope:
         height=1080,
         lease=1,
     )
-    return msgspec.structs.replace(_envelope(camera, number, event), picture=PICTURE)
-
-
-def _envelope(camera: str, number: int, event: DetectionsMade | FrameCaptured) -> Envelope:
-    return Envelope(
-        id=f"{camera}:1:{number}",
-        source="/vantage/inference/main",
-        topic=event.topics[0].name,
-        key=camera,
-        event=event,
-        traceparent=new_trace(),
-        correlation=f"{camera}:1:{number}",
-    )
+    return msgspec.structs.replace(enveloped(event), picture=PICTURE)
 
 
 LOADS = (Load("1 kB", 6_000, 20, detections), Load("100 kB", 600, 4, frame))
@@ -291,16 +263,11 @@ def main() -> None:
         ("Kafka: consume", (ours_read, raw_read)),
     ]
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        broker = KafkaBroker(Path(folder) / "kafka")
-        broker.start()
-        try:
-            for name, sides in contests:
-                for load in LOADS:
-                    measured = measure(name, sides, broker.url, load, arguments.rounds)
-                    results[measured.name] = report(measured) | {"goal": GOAL}
-        finally:
-            broker.kill()
+    with tempfile.TemporaryDirectory() as folder, KafkaBroker(Path(folder) / "kafka") as broker:
+        for name, sides in contests:
+            for load in LOADS:
+                measured = measure(name, sides, broker.url, load, arguments.rounds)
+                results[measured.name] = report(measured) | {"goal": GOAL}
     write(results, arguments.json)
 
 

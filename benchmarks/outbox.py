@@ -107,9 +107,7 @@ async def publisher_of(kind: str, folder: Path) -> AsyncIterator[Publisher]:
             yield Nobody()  # type: ignore[misc]  # the relay mints nothing
             return
         if kind == "kafka":
-            broker = KafkaBroker(folder / "kafka")
-            broker.start()
-            stack.callback(broker.kill)
+            broker = stack.enter_context(KafkaBroker(folder / "kafka"))
             opened: AbstractAsyncContextManager[Log] = open_kafka(
                 broker.url, [topics.CAMERA_STATUS]
             )
@@ -167,13 +165,9 @@ def main() -> None:
     parser.add_argument("--held", action="store_true")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
-    server = make_postgres()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            url = server.url(server.new_database())
-            asyncio.run(measure(url, Path(folder), arguments))
-    finally:
-        server.remove()
+    with make_postgres() as server, tempfile.TemporaryDirectory() as folder:
+        url = server.url(server.new_database())
+        asyncio.run(measure(url, Path(folder), arguments))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import httpx
 import psutil
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
+from benchmarks.figures import spread
 from benchmarks.startup import Server
 
 if TYPE_CHECKING:
@@ -117,9 +117,8 @@ async def _open(folder: Path) -> int:
 
 
 def _spread(values: Sequence[float]) -> str:
-    ordered = sorted(values)
-    p95 = ordered[round(0.95 * (len(ordered) - 1))]
-    return f"median {statistics.median(ordered):.0f}, p95 {p95:.0f}, worst {ordered[-1]:.0f}"
+    median, p95, worst = spread(values)
+    return f"median {median:.0f}, p95 {p95:.0f}, worst {worst:.0f}"
 
 
 if __name__ == "__main__":

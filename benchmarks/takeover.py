@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import statistics
 import sys
 import tempfile
 import time
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from benchmarks.figures import spread, write
 from schemas.event import Topic
 from shared.bus.engine import Engine
 from shared.bus.kafka import open_kafka
@@ -176,11 +175,9 @@ async def work(options: argparse.Namespace) -> None:
 def report(found: dict[str, list[float]], session: float, file: Path | None) -> None:
     print(f"after kill -9, session {session:g} s          median    worst   of")
     for name, seconds in found.items():
-        print(
-            f"{name:36} {statistics.median(seconds):6.1f} s {max(seconds):6.1f} s   {len(seconds)}"
-        )
-    if file is not None:
-        file.write_text(json.dumps({"session": session, "seconds": found}, indent=2) + "\n")
+        median, _, worst = spread(seconds)
+        print(f"{name:36} {median:6.1f} s {worst:6.1f} s   {len(seconds)}")
+    write({"session": session, "seconds": found}, file)
 
 
 def main() -> None:
@@ -196,14 +193,9 @@ def main() -> None:
     if options.member:
         asyncio.run(work(options))
         return
-    with tempfile.TemporaryDirectory() as name:
-        broker = KafkaBroker(Path(name) / "kafka")
-        broker.start()
-        try:
-            runs = 3 if options.quick else options.runs
-            found = asyncio.run(measure(broker.url, Path(name), runs, options.session))
-        finally:
-            broker.kill()
+    with tempfile.TemporaryDirectory() as name, KafkaBroker(Path(name) / "kafka") as broker:
+        runs = 3 if options.quick else options.runs
+        found = asyncio.run(measure(broker.url, Path(name), runs, options.session))
     report(found, options.session, options.json)
 
 

@@ -9,7 +9,12 @@ import pytest
 import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
 
-pytest_plugins = ["tests.engines.fixtures", "tests.chaos.turns", "tests.chaos.results"]
+pytest_plugins = [
+    "tests.engines.fixtures",
+    "tests.e2e.fixtures",
+    "tests.chaos.turns",
+    "tests.chaos.results",
+]
 
 LOCAL_NAMES = {"localhost", "", None}
 

@@ -99,15 +99,6 @@ class Child:
             self.refused.set_result(f"{self.name}: {self._last.removeprefix('Error: ')}")
 
     async def _start(self, out: int, err: int) -> Process:
-        parent, dies_by = os.getpid(), self._order.dies_by
-
-        def bound() -> None:
-            """Runs in the child before it becomes the program."""
-            if _LIBC is not None:
-                _LIBC.prctl(PR_SET_PDEATHSIG, dies_by)
-            if os.getppid() != parent:  # it died in between
-                os._exit(1)
-
         try:
             return await asyncio.create_subprocess_exec(
                 *self._order.command,
@@ -116,7 +107,7 @@ class Child:
                 stderr=err,
                 env=dict(self._order.environment),
                 start_new_session=True,  # a Ctrl-C in the terminal is for us; we end our children in order
-                preexec_fn=bound,
+                preexec_fn=die_with_parent(self._order.dies_by),
             )
         finally:
             for end in (out, err):
@@ -165,6 +156,19 @@ class LogFile:
             self._size = 0
         with contextlib.suppress(OSError), self._path.open("ab") as file:
             self._size += file.write(line + b"\n")
+
+
+def die_with_parent(by: signal.Signals) -> Callable[[], None]:
+    """What a child runs before it becomes the program: the kernel sends it this signal when we die (Linux)."""
+    parent = os.getpid()
+
+    def bound() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(PR_SET_PDEATHSIG, by)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return bound
 
 
 @asynccontextmanager

@@ -22,7 +22,6 @@ from shared.sim.scene import SECOND, Scene
 from shared.sim.truth import truth
 from tests.e2e import offline, yard
 from tests.e2e.house import House, status_of
-from tests.e2e.receiver import Receiver
 from tests.e2e.server import eventually
 from tests.e2e.verdicts import as_derived, finished, kill_at, once_each, underway
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from schemas.event import Envelope
     from shared.sim.truth import Expected
+    from tests.e2e.receiver import Receiver
 
 SCENE = Scene(seed=yard.SEED, duration_s=60)
 REPLICAS = "gateway=2,vms=2,orchestrator=2,inference=2,notifier=2,dashboard=2"
@@ -48,17 +48,7 @@ pytestmark = [
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = House(folder, replicas=REPLICAS)
-    one.start()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as one:
+    with House(tmp_path / "data", replicas=REPLICAS) as one:
         yield one
 
 

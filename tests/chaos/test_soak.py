@@ -51,12 +51,9 @@ class Look(NamedTuple):
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = House(folder, {"VANTAGE_CAMERA_NETS": "127.0.0.0/8"}, replicas="orchestrator=2")
-    one.start()
-    yield one
-    one.stop()
+    nets = {"VANTAGE_CAMERA_NETS": "127.0.0.0/8"}
+    with House(tmp_path / "data", nets, replicas="orchestrator=2") as one:
+        yield one
 
 
 def test_r29_memory_and_descriptors_stay_flat(

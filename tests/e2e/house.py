@@ -14,7 +14,7 @@ import psutil
 from services.engines.house import ENGINES
 from services.engines.places import Place, open_place
 from tests.e2e.server import Server, eventually
-from tests.engines.require import missing_engine
+from tests.engines.require import require_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,7 @@ class House(Server):
     def start(self) -> None:
         """Start and wait until the gateway reaches every service."""
         for engine in ENGINES:
-            if lacking := engine.missing():
-                missing_engine(lacking)
+            require_engine(engine.missing())
         super().start()
         eventually(self.reached)
 

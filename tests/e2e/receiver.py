@@ -4,14 +4,18 @@ import json
 import threading
 from collections import Counter, defaultdict
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.engines.listener import Listener
 
 
-class Receiver:
+class Receiver(Listener):
     """Takes every webhook. `ids` are the distinct webhook-ids that came for each alert; `came` counts all."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.url = f"{self.origin}/alerts"
         self.ids: dict[str, set[str]] = defaultdict(set)
         self.bodies: list[dict[str, Any]] = []
         self.sends: Counter[str] = Counter()  # by webhook-id, repetitions among them
@@ -20,23 +24,14 @@ class Receiver:
         )  # one has come and waits for its answer, since it was asked for
         self._hold = threading.Event()
         self._answer = threading.Event()
-        receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                receiver.take(self.headers["webhook-id"], body)
-                with suppress(ConnectionError):  # the sender was killed meanwhile
-                    self.send_response(204)
-                    self.end_headers()
-                    self.wfile.flush()
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/alerts"
+    def serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        """See `Listener.serve`."""
+        self.take(request.headers["webhook-id"], json.loads(body))
+        with suppress(ConnectionError):  # the sender was killed meanwhile
+            request.send_response(204)
+            request.end_headers()
+            request.wfile.flush()
 
     def take(self, identity: str, body: dict[str, Any]) -> None:
         """One message has come."""
@@ -55,12 +50,3 @@ class Receiver:
     def answer(self) -> None:
         """Answer what is held."""
         self._answer.set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

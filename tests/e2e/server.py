@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -22,7 +22,10 @@ READY_S = 90.0  # generous: CI machines are shared
 
 
 class Server:
-    """One data folder and, when started, one `vantage up` on it at a free port."""
+    """One data folder and, when started, one `vantage up` on it at a free port.
+
+    In a `with` it is started, and ends in good order.
+    """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -55,6 +58,13 @@ class Server:
         assert self._process is not None
         end(self._process, grace=40)
         return int(self._process.returncode)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def pid(self) -> int:

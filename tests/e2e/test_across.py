@@ -1,8 +1,5 @@
 """Two simulated cameras and rules over both, on one server that is killed in the middle: once each, as replayed."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 
@@ -13,22 +10,6 @@ from tests.e2e.receiver import Receiver
 from tests.e2e.server import Server, eventually
 
 SCENES = {"Left": Scene(seed=7, duration_s=20), "Right": Scene(seed=8, duration_s=20)}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = Server(folder)
-    one.start()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as one:
-        yield one
 
 
 def put_up(server: Server, webhook: str) -> list[str]:

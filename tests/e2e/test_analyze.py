@@ -1,6 +1,5 @@
 """Live and offline are one pipeline: the same film gives the same detections, tracks and incidents, ids included."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,6 @@ from tests.e2e import films, yard
 from tests.e2e.server import Server, eventually
 
 SECONDS = 14
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = Server(folder)
-    one.start()
-    yield one
-    one.stop()
 
 
 @pytest.mark.timeout(240)

@@ -1,8 +1,6 @@
 """The operator's page in a real browser, on a real server: sign in, watch, see an alert come, act on it, sign out."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,16 +13,6 @@ SCENE = Scene(seed=7, duration_s=60)
 URL = "sim://demo?seed=7&fps=5&size=640x360&duration=60&loop=1"
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = Server(folder)
-    one.start()
-    yield one
-    one.stop()
 
 
 def add_yard(server: Server) -> None:

@@ -1,7 +1,6 @@
 """Real video and a real detector: who stays in a zone on the annotated film is who the rule reports."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +49,6 @@ def stays(annotations: Path) -> list[float]:
                 start = time
             last = time
     return sorted(found)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = Server(folder)
-    one.start()
-    yield one
-    one.stop()
 
 
 def play(server: Server, film: Path, model: Path) -> list[dict[str, Any]]:

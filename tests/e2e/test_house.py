@@ -12,13 +12,14 @@ import pytest
 from shared.sim.scene import Scene
 from tests.e2e import yard
 from tests.e2e.house import House
-from tests.e2e.receiver import Receiver
 from tests.e2e.server import eventually
 from tests.e2e.verdicts import as_derived, finished, kill_at, once_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.e2e.receiver import Receiver
 
 SCENE = Scene(seed=yard.SEED, duration_s=22)
 pytestmark = [
@@ -31,17 +32,7 @@ pytestmark = [
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = House(folder, replicas="orchestrator=2,notifier=2")
-    one.start()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as one:
+    with House(tmp_path / "data", replicas="orchestrator=2,notifier=2") as one:
         yield one
 
 

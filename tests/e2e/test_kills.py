@@ -1,8 +1,5 @@
 """`vantage up` killed with -9 five times in the middle: nothing is lost, nothing is told twice, replay equals live."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from shared.sim.scene import SECOND, Scene
@@ -14,22 +11,6 @@ from tests.e2e.server import Server, eventually
 
 KILLS = 5
 SCENE = Scene(seed=yard.SEED, duration_s=60)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = Server(folder)
-    one.start()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as one:
-        yield one
 
 
 @pytest.mark.timeout(480)

@@ -1,14 +1,15 @@
 """An OpenTelemetry collector in the test's own process: takes OTLP over HTTP and keeps the spans in memory."""
 
 import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from tests.engines.listener import Listener
 
 
 class Seen(NamedTuple):
@@ -24,33 +25,26 @@ class Seen(NamedTuple):
     attributes: dict[str, str]
 
 
-class Collector:
+class Collector(Listener):
     """Takes every export. `refuse`: the status that it answers instead; None: it takes what comes."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.url = self.origin
         self.spans: list[Seen] = []
         self.exports = 0
         self.refuse: int | None = None
-        collector = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                packed = self.headers.get("content-encoding") == "gzip"
-                status = collector.take(self.path, gzip.decompress(body) if packed else body)
-                answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(status)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+    def serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        """See `Listener.serve`."""
+        packed = request.headers.get("content-encoding") == "gzip"
+        status = self.take(request.path, gzip.decompress(body) if packed else body)
+        said = ExportTraceServiceResponse().SerializeToString()
+        request.send_response(status)
+        request.send_header("content-type", "application/x-protobuf")
+        request.send_header("content-length", str(len(said)))
+        request.end_headers()
+        request.wfile.write(said)
 
     def take(self, path: str, body: bytes) -> int:
         """One export has come; the status to answer."""
@@ -77,15 +71,6 @@ class Collector:
     def of(self, trace: str) -> list[Seen]:
         """The spans of a trace, by their beginning."""
         return sorted((one for one in list(self.spans) if one.trace == trace), key=_started)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _started(span: Seen) -> int:

@@ -54,9 +54,8 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBrok
 @pytest.fixture
 def own_kafka_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
     """A real broker for this test alone, to be killed, stopped, frozen and restarted (4 s to start)."""
-    broker = make_broker(tmp_path / "kafka")
-    yield broker
-    broker.kill()
+    with make_broker(tmp_path / "kafka") as broker:
+        yield broker
 
 
 @pytest.fixture
@@ -78,41 +77,36 @@ def kafka_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One real Redis for all tests of this process. Use a prefix of your own; never kill or flush it."""
-    server = make_redis(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
+    with make_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A real Redis for this test alone, to be killed, flushed, frozen and restarted."""
-    server = make_redis(tmp_path / "redis")
-    yield server
-    server.kill()
+    with make_redis(tmp_path / "redis") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One real S3-compatible store for all tests of this process. Use a prefix of your own; never kill it."""
-    server = make_s3(tmp_path_factory.mktemp("s3"))
-    yield server
-    server.kill()
+    with make_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_s3_server(tmp_path: Path) -> Iterator[S3Server]:
     """A real S3-compatible store for this test alone, to be killed, frozen and restarted."""
-    server = make_s3(tmp_path / "s3")
-    yield server
-    server.kill()
+    with make_s3(tmp_path / "s3") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One real server for all tests of this process. Use databases of your own; never kill it."""
-    server = make_postgres()
-    yield server
-    server.remove()
+    with make_postgres() as server:
+        yield server
 
 
 @pytest.fixture
@@ -134,9 +128,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A real server for this test alone, to be killed, stopped, frozen and restarted (1 s to start)."""
-    server = make_postgres()
-    yield server
-    server.remove()
+    with make_postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,19 +3,15 @@
 import os
 from pathlib import Path
 
-from services.engines.kafka import VERSION as KAFKA_VERSION
-from services.engines.kafka import jars as kafka
 from services.engines.places import programs as engines
 
 __all__ = [
     "CHROMIUM_NAMES",
-    "KAFKA_VERSION",
     "ROOT",
     "SYSTEM_PYTHON",
     "VERSITYGW_VERSION",
     "data",
     "engines",
-    "kafka",
     "versitygw",
 ]
 VERSITYGW_VERSION = "1.8.0"

@@ -6,9 +6,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from services.engines.kafka import Kafka
 from tests.engines import processes
 from tests.engines.certificates import CLIENT, Certificates, make_certificates
-from tests.engines.kafka import KafkaBroker, require_kafka
+from tests.engines.kafka import KafkaBroker
+from tests.engines.require import require_engine
 
 PASSWORDS = {"alice": "wonder-land:1", "bob": "builder-2"}
 LISTENERS = {
@@ -30,7 +32,7 @@ class Doors(NamedTuple):
 
 def make_doors(folder: Path) -> Doors:
     """The started broker, or the skip (or failure) that says what is missing."""
-    require_kafka()
+    require_engine(Kafka().missing())
     certificates = make_certificates(folder / "certificates")
     ports = {name: processes.free_port() for name in LISTENERS}
     broker = _broker(folder / "broker", ports, certificates)
@@ -49,8 +51,9 @@ def _broker(folder: Path, ports: dict[str, int], certificates: Certificates) -> 
         for name, password in PASSWORDS.items()
         for kind in ("SCRAM-SHA-256", "SCRAM-SHA-512")
     ]
-    broker = KafkaBroker(
+    return KafkaBroker(
         folder,
+        port=plain,
         voters={1: controller},
         more={
             "listeners": ",".join([*addresses, f"CONTROLLER://127.0.0.1:{controller}"]),
@@ -68,12 +71,6 @@ def _broker(folder: Path, ports: dict[str, int], certificates: Certificates) -> 
         },
         format=[part for account in accounts for part in ("--add-scram", account)],
     )
-    broker.port, broker.bootstrap, broker.url = (
-        plain,
-        f"127.0.0.1:{plain}",
-        f"kafka://127.0.0.1:{plain}",
-    )
-    return broker
 
 
 def _logins(*listeners: str) -> dict[str, str]:

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.engines import chromium, folders, postgres, redis, rtsp, versitygw
+from services.engines import kafka
+from services.engines.kafka import Kafka
+from services.engines.redis import Redis
+from tests.engines import chromium, folders, postgres, rtsp, versitygw
 
 GSTREAMER = (
     "gir1.2-gst-rtsp-server-1.0",
@@ -61,7 +64,7 @@ def _got(engine: Engine) -> bool:
 
 def kafka_here() -> bool:
     """Kafka's jars are in the cache and there is a Java to run them."""
-    return shutil.which("java") is not None and any(folders.kafka().glob("kafka_2.13-*.jar"))
+    return not Kafka().missing()
 
 
 def get_kafka() -> None:
@@ -75,14 +78,14 @@ def get_kafka() -> None:
     try:
         shutil.copy(POM, work / "pom.xml")
         _maven(work)
-        _publish(work / "libs", folders.kafka())
+        _publish(work / "libs", kafka.jars())
     finally:
         shutil.rmtree(work)
 
 
 def _maven(work: Path) -> None:
     command = ["mvn", "-B", "-q", "-f", str(work / "pom.xml"), "dependency:copy-dependencies"]
-    options = [f"-Dkafka.version={folders.KAFKA_VERSION}", "-DincludeScope=runtime"]
+    options = [f"-Dkafka.version={kafka.VERSION}", "-DincludeScope=runtime"]
     target = [f"-DoutputDirectory={work / 'libs'}"]
     with Console().status("Maven fetches 93 jars, 54 MB"):
         subprocess.run([*command, *options, *target], check=True)
@@ -128,7 +131,7 @@ ENGINES = (
     Engine(
         "PostgreSQL",
         "about 60 MB of system packages",
-        postgres.here,
+        lambda: not postgres.missing(),
         lambda: apt_install(["postgresql"]),
     ),
     Engine(
@@ -146,7 +149,7 @@ ENGINES = (
     Engine(
         "Redis",
         "2 MB of system packages",
-        redis.here,
+        lambda: not Redis().missing(),
         lambda: apt_install(["redis-server"]),
     ),
     Engine(

@@ -4,48 +4,41 @@ PostgreSQL refuses to run as root: there it runs as the system's user `postgres`
 """
 
 import os
-import pwd
-import re
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from services.engines import postgres
+from services.engines.postgres import Postgres
 from tests.engines import processes
 from tests.engines.certificates import Certificates
-from tests.engines.require import missing_engine
+from tests.engines.require import require_engine
+from tests.engines.server import EngineServer
 
 SUPERUSER = "postgres"
 PASSWORD = "of-the-superuser"
-CONFIGURATION = """
-listen_addresses = '127.0.0.1'
-port = {port}
-unix_socket_directories = '{folder}'
-fsync = on
-max_connections = 100
-shared_buffers = 64MB
-max_wal_size = 256MB
-restart_after_crash = off
-log_line_prefix = '%m [%p] '
-"""
+SETTINGS = {"fsync": "on", "max_connections": "100", "restart_after_crash": "off"}
 
 
-class PostgresServer:
-    """One server. Its address stays the same over kill, stop and start."""
+class PostgresServer(EngineServer):
+    """One server. Its address stays the same over kill, stop and start.
+
+    Where it is stopped, clients are cut off (a fast shutdown). `extra`: lines of its configuration.
+    """
+
+    name = Postgres.name
+    ready = Postgres.ready
+    ends_by = Postgres.ends_by
 
     def __init__(self, *, extra: str = "", data: Path | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="vantage-postgres-"))
+        super().__init__(Path(tempfile.mkdtemp(prefix="vantage-postgres-")))
         self.data = data or self.folder / "data"
-        self.log = self.folder / "server.log"
-        self.port = processes.free_port()
-        self._owner = _owner()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = postgres.system_user() if os.geteuid() == 0 else None
         self._make(extra)
 
     def url(self, database: str, *, user: str = SUPERUSER, password: str = PASSWORD) -> str:
@@ -67,7 +60,7 @@ class PostgresServer:
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-U", SUPERUSER, "-d", database]
         texts = [part for command in commands for part in ("-c", command)]
         done = subprocess.run(
-            [str(_program("psql")), "-XqAt", "-v", "ON_ERROR_STOP=1", *address, *texts],
+            [postgres.program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", *address, *texts],
             env={**os.environ, "PGPASSWORD": PASSWORD},
             capture_output=True,
             text=True,
@@ -80,7 +73,7 @@ class PostgresServer:
     def configure(self, **settings: str) -> None:
         """Change settings of the server; most need a restart."""
         with (self.data / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+            file.write(postgres.configuration(settings))
 
     def speak_tls(self, certificates: Certificates, *, by_certificate: str) -> None:
         """Offer TLS from the next start on; the user `by_certificate` comes in by certificate alone."""
@@ -92,50 +85,22 @@ class PostgresServer:
             place = self.data / name
             place.touch(mode=0o600)
             place.write_bytes(source.read_bytes())
-            if self._owner is not None:
-                os.chown(place, self._owner.pw_uid, self._owner.pw_gid)
+            self._hand_over(place)
         self.configure(ssl="on", ssl_ca_file="root.crt")
         rules = self.data / "pg_hba.conf"
         own = f"hostssl all {by_certificate} 127.0.0.0/8 cert\n"
         rules.write_text(own + rules.read_text().replace("127.0.0.1/32", "127.0.0.0/8"))
-
-    def start(self) -> None:
-        """Start on the data that is there and return when clients can work."""
-        heard = self._readied()
-        command = [str(_program("postgres")), "-D", str(self.data)]
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                preexec_fn=processes.die_with_parent,
-                **self._as_owner(),
-            )
-        processes.wait_until(
-            lambda: self._readied() > heard, seconds=60, process=self._process, log=self.log
-        )
 
     @property
     def ended(self) -> bool:
         """Whether it ended by itself, as it does when it cannot write its log."""
         return self._process is not None and self._process.poll() is not None
 
-    def stop(self) -> None:
-        """Shut down in order (a fast shutdown: clients are cut off)."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            processes.end(self._process, grace=30)
-            self._process = None
-
     def kill(self) -> None:
         """Kill -9, the server and all its backends at once."""
-        if self._process is not None:
-            if not self.ended:
-                self._each(psutil.Process.kill)
-            processes.kill(self._process)
-            self._process = None
+        if self._process is not None and not self.ended:
+            self._each(psutil.Process.kill)
+        super().kill()
 
     def freeze(self) -> None:
         """Stop the server and all its backends in their tracks: connections stay open and nothing answers."""
@@ -150,11 +115,12 @@ class PostgresServer:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
     def _each(self, act: Callable[[psutil.Process], None]) -> None:
         """Do it to the server first, so that it starts no further backend, then to its backends."""
-        if self._process is None:
-            raise RuntimeError("the server is not running")
-        server = psutil.Process(self._process.pid)
+        server = psutil.Process(self._running().pid)
         act(server) if act is not psutil.Process.kill else server.suspend()
         for one in server.children(recursive=True):
             try:
@@ -165,31 +131,32 @@ class PostgresServer:
     def _make(self, extra: str) -> None:
         word = self.folder / "word"
         word.write_text(PASSWORD)
-        if self._owner is not None:
-            for path in (self.folder, word):
-                os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
-        command = [str(_program("initdb")), "-D", str(self.data), "-U", SUPERUSER]
-        options = ["-A", "scram-sha-256", f"--pwfile={word}", "-E", "UTF8", "--locale=C.UTF-8"]
+        for path in (self.folder, word):
+            self._hand_over(path)
+        command = postgres.initdb(self.data, user=SUPERUSER, password=word, synced=False)
         with self.log.open("ab") as out:
             subprocess.run(
-                [*command, *options, "-N"],
+                command,
                 check=True,
                 stdout=out,
                 stderr=out,
                 cwd=self.folder,
-                **self._as_owner(),
+                **processes.as_user(self._owner),
             )
-        text = CONFIGURATION.format(port=self.port, folder=self.folder)
+        own = {"port": str(self.port), "unix_socket_directories": str(self.folder)}
+        self.configure(**(postgres.SETTINGS | SETTINGS | own))
         with (self.data / "postgresql.conf").open("a") as file:
-            file.write(text + extra)
+            file.write(extra)
 
-    def _as_owner(self) -> dict[str, Any]:
-        if self._owner is None:
-            return {}
-        return {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
+    def _hand_over(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
 
-    def _readied(self) -> int:
-        return self.log.read_text(errors="replace").count("ready to accept connections")
+    def _command(self) -> list[str]:
+        return postgres.server(self.data)
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
+        return processes.spawn(self._command(), log=self.log, folder=self.folder, user=self._owner)
 
 
 def make_postgres(*, extra: str = "", data: Path | None = None) -> PostgresServer:
@@ -197,41 +164,19 @@ def make_postgres(*, extra: str = "", data: Path | None = None) -> PostgresServe
 
     `extra`: lines of its configuration; `data`: where its data lie, in a folder that its user may write to.
     """
-    if not here():
-        missing_engine("PostgreSQL (13 or newer) is not installed")
+    require_engine(missing())
     server = PostgresServer(extra=extra, data=data)
     server.start()
     return server
 
 
-def here() -> bool:
-    """A server's programs are on this machine, and so is a user that may run them."""
-    return _folder() is not None and (os.geteuid() != 0 or _has_user())
+def missing() -> str:
+    """What this machine lacks to run it as tests do, with the remedy; empty where it can run.
 
-
-def _owner() -> pwd.struct_passwd | None:
-    return pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-
-
-def _has_user() -> bool:
-    return any(user.pw_name == "postgres" for user in pwd.getpwall())
-
-
-def _program(name: str) -> Path:
-    folder = _folder()
-    if folder is None:
-        raise RuntimeError("PostgreSQL is not installed")
-    return folder / name
-
-
-def _folder() -> Path | None:
-    """The programs of the newest version: Debian's place first, then PATH."""
-    versions = [
-        (int(path.parts[-2]), path)
-        for path in Path("/usr/lib/postgresql").glob("*/bin")
-        if re.fullmatch(r"\d+", path.parts[-2]) and (path / "initdb").exists()
-    ]
-    if versions:
-        return max(versions)[1]
-    found = shutil.which("initdb")
-    return Path(found).parent if found else None
+    Less than `Postgres.missing` asks for: root hands the data over and needs no user namespace.
+    """
+    if postgres.programs() is None:
+        return postgres.NOT_INSTALLED
+    if os.geteuid() == 0 and postgres.system_user() is None:
+        return f"PostgreSQL does not run as root: add the user {postgres.SYSTEM_USER}, or `make engines`"
+    return ""

@@ -1,32 +1,42 @@
 """Child processes of the tests: free ports, an end by pid, and none left behind."""
 
 import contextlib
-import ctypes
 import os
+import pwd
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-PR_SET_PDEATHSIG = 1
+from services.engines.children import die_with_parent
+from services.engines.places import free_port
 
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+__all__ = [
+    "as_user",
+    "die_with_parent",
+    "end",
+    "free_port",
+    "freeze",
+    "kill",
+    "spawn",
+    "thaw",
+    "wait_until",
+]
 
 
 def spawn(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    user: pwd.struct_passwd | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process that writes to `log` and dies with us, even when we are killed with -9.
 
-    `environment` is added to ours.
+    `environment` is added to ours. `folder`: where it works; `user`: as whom; None: as we do.
     """
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -35,20 +45,25 @@ def spawn(
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
-            preexec_fn=die_with_parent,
+            cwd=folder,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+            **as_user(user),
         )
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Arguments of `subprocess` that run a program as this user; None: as ours."""
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def end(process: subprocess.Popen[bytes], *, grace: float = 10.0) -> None:
+def end(
+    process: subprocess.Popen[bytes], *, by: signal.Signals = signal.SIGTERM, grace: float = 10.0
+) -> None:
     """Ask a process to end; kill it when it has not within `grace` seconds."""
     if process.poll() is None:
-        process.terminate()
+        process.send_signal(by)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace)
     kill(process)
@@ -70,12 +85,6 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-
-
-def stopped(pid: int) -> bool:
-    """Whether every thread of a process stands still (SIGSTOP)."""
-    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def wait_until(

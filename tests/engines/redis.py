@@ -3,22 +3,20 @@
 Every write is in the system's hands before it is answered, so it outlives kill -9; a slow disk delays nobody.
 """
 
-import shutil
 import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.engines import processes
+from services.engines import redis
+from services.engines.places import Place
+from services.engines.redis import Redis
 from tests.engines.certificates import Certificates
-from tests.engines.require import missing_engine
-
-if TYPE_CHECKING:
-    import subprocess
+from tests.engines.require import require_engine
+from tests.engines.server import EngineServer
 
 
-class RedisServer:
+class RedisServer(EngineServer):
     """One server. Port and URL stay the same over kill and start.
 
     Args:
@@ -28,6 +26,10 @@ class RedisServer:
         options: more of redis-server's own, e.g. `["--maxmemory", "2mb"]`.
     """
 
+    name = Redis.name
+    ready = Redis.ready
+    ends_by = Redis.ends_by
+
     def __init__(
         self,
         folder: Path,
@@ -36,34 +38,14 @@ class RedisServer:
         tls: Certificates | None = None,
         options: Sequence[str] = (),
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.log = folder / "redis.log"
-        self.port = processes.free_port()
+        super().__init__(folder)
         self.tls = tls
         login = f":{password}@" if password else ""
         self.url = f"{'rediss' if tls else 'redis'}://{login}127.0.0.1:{self.port}"
-        self._options = [*options, *(["--requirepass", password] if password else [])]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start on the data that is there and return when it answers."""
-        self._process = processes.spawn(self._command(), log=self.log)
-        processes.wait_until(self._answers, seconds=30, process=self._process, log=self.log)
-
-    def kill(self) -> None:
-        """Kill -9."""
-        if self._process is not None:
-            processes.kill(self._process)
-            self._process = None
-
-    def freeze(self) -> None:
-        """Stop it in its tracks (SIGSTOP): connections stay open and nothing answers."""
-        processes.freeze(self._running())
-
-    def thaw(self) -> None:
-        """Let it go on (SIGCONT)."""
-        processes.thaw(self._running())
+        self._options = options
+        self._place = Place(folder, self.port)
+        settings = redis.settings(self._place, fsync="no", password=password)
+        redis.write_configuration(self._place, settings | self._tls_settings())
 
     def order(self, command: str) -> None:
         """Give an operator's command whose answer is OK."""
@@ -88,33 +70,19 @@ class RedisServer:
                 text += link.recv(1 << 20)
         return text.count(b" addr=")
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None:
-            raise RuntimeError("Redis is not running")
-        return self._process
-
     def _command(self) -> list[str]:
-        port = ["--port", str(self.port)]
-        if self.tls is not None:
-            server = self.tls.server
-            port = [
-                "--port",
-                "0",
-                "--tls-port",
-                str(self.port),
-                "--tls-cert-file",
-                str(server.cert),
-            ]
-            port += ["--tls-key-file", str(server.key), "--tls-ca-cert-file", str(self.tls.ca)]
-        kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "no"]
-        place = ["--bind", "127.0.0.1", "--dir", str(self.folder)]
-        return ["redis-server", *port, *place, *kept, *self._options]
+        return [*Redis().command(self._place), *self._options]
 
-    def _answers(self) -> bool:
-        try:
-            return self._say(b"PING\r\n").startswith((b"+PONG", b"-NOAUTH"))
-        except OSError:
-            return False
+    def _tls_settings(self) -> dict[str, str]:
+        if self.tls is None:
+            return {}
+        return {
+            "port": "0",
+            "tls-port": str(self.port),
+            "tls-cert-file": str(self.tls.server.cert),
+            "tls-key-file": str(self.tls.server.key),
+            "tls-ca-cert-file": str(self.tls.ca),
+        }
 
     def _say(self, command: bytes) -> bytes:
         with self._connected() as link:
@@ -132,13 +100,7 @@ class RedisServer:
 
 def make_redis(folder: Path, **how: object) -> RedisServer:
     """A started server, or the skip (or failure) that says that it is missing."""
-    if not here():
-        missing_engine("Redis is not installed")
+    require_engine(Redis().missing())
     server = RedisServer(folder, **how)  # type: ignore[arg-type]  # RedisServer's own, by name
     server.start()
     return server
-
-
-def here() -> bool:
-    """Whether this machine has Redis."""
-    return shutil.which("redis-server") is not None

@@ -9,6 +9,12 @@ import pytest
 from tests.engines import folders
 
 
+def require_engine(lacking: str) -> None:
+    """Skip with what this machine lacks to run an engine, or fail under VANTAGE_REQUIRE_ENGINES=1; empty: nothing."""
+    if lacking:
+        _missing(lacking, required="VANTAGE_REQUIRE_ENGINES")
+
+
 def missing_engine(reason: str) -> NoReturn:
     """An engine is not there: skip, or fail under VANTAGE_REQUIRE_ENGINES=1."""
     _missing(f"{reason}; `make engines` gets it", required="VANTAGE_REQUIRE_ENGINES")

@@ -5,6 +5,7 @@ Each camera has a port of its own, so that one can be unplugged while the others
 
 import contextlib
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
@@ -42,7 +43,7 @@ class RtspServer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                preexec_fn=processes.die_with_parent,
+                preexec_fn=processes.die_with_parent(signal.SIGKILL),
             )
 
     def mount(self, footage: Footage | None = None, *, login: Login | None = None) -> "RtspCamera":

@@ -15,6 +15,7 @@ from playwright.async_api import Browser
 from tests.engines.fixtures import MakeCamera
 from tests.engines.footage import Footage
 from tests.engines.kafka import KafkaBroker
+from tests.engines.redis import RedisServer
 from tests.engines.rtsp import Login
 
 QUICK = {
@@ -49,6 +50,21 @@ async def test_a_killed_broker_keeps_what_it_acknowledged(own_kafka_broker: Kafk
     await send(own_kafka_broker, b"one", b"two")
     own_kafka_broker.restart()
     assert await read(own_kafka_broker, 2) == [b"one", b"two"]
+
+
+@pytest.mark.redis
+def test_an_engine_that_is_down_can_be_ended_again_and_cannot_be_frozen(
+    own_redis_server: RedisServer,
+) -> None:
+    own_redis_server.stop()
+    own_redis_server.stop()
+    own_redis_server.kill()
+    with pytest.raises(RuntimeError, match="redis is not running"):
+        own_redis_server.freeze()
+    own_redis_server.start()
+    own_redis_server.order("SET kept 7")
+    own_redis_server.restart()
+    own_redis_server.order("SET kept 8")
 
 
 def watch(url: str, **options: str) -> InputContainer:

@@ -15,13 +15,12 @@ from services.engines.places import Place, open_place
 from services.engines.port import Engine
 from services.engines.postgres import Postgres
 from services.engines.redis import Redis
-from tests.engines.require import missing_engine
+from tests.engines.require import require_engine
 
 
 @asynccontextmanager
 async def running(engine: Engine, folder: Path) -> AsyncIterator[Place]:
-    if lacking := engine.missing():
-        missing_engine(lacking)
+    require_engine(engine.missing())
     place, _ = await asyncio.to_thread(open_place, folder / engine.name)
     await asyncio.to_thread(engine.prepare, place)
     order = Order(
@@ -68,11 +67,13 @@ async def test_redis_keeps_what_it_was_told_and_lets_nobody_in_without_its_word(
     tmp_path: Path,
 ) -> None:
     engine = Redis()
-    async with running(engine, tmp_path) as place:
+    folder = tmp_path / "a house"  # with a space, as people name folders
+    folder.mkdir()
+    async with running(engine, folder) as place:
         url = urlsplit(engine.url(place))
         assert (await told(place, "GET kept"))[0].startswith("-NOAUTH")
         assert await told(place, f"AUTH {url.password}", "SET kept 7") == ["+OK", "+OK"]
-    async with running(engine, tmp_path) as again:
+    async with running(engine, folder) as again:
         assert again.port == url.port
         assert await told(again, f"AUTH {url.password}", "GET kept") == ["+OK", "$1"]
 

@@ -62,12 +62,6 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as found:
-        yield found
-
-
-@pytest.fixture
 def house(tmp_path: Path, kafka_broker: KafkaBroker, collector: Collector) -> Iterator[House]:
     """Five processes on one data folder: four services alone, and the others behind the gateway's door."""
     ports = {name: processes.free_port() for name in ALONE}

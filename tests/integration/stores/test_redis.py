@@ -104,13 +104,10 @@ async def test_full_it_is_degraded_and_a_roll_proves_nothing_more(
 
 
 async def test_a_full_server_is_refused_at_the_start(tmp_path: Path) -> None:
-    server = make_redis(
-        tmp_path / "redis", options=["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]
-    )
-    try:
+    # Less than an empty server takes.
+    full = ["--maxmemory", "512kb", "--maxmemory-policy", "noeviction"]
+    with make_redis(tmp_path / "redis", options=full) as server:
         assert "maxmemory" in await refused(server.url)
-    finally:
-        server.kill()
 
 
 class TestRolls:
@@ -156,8 +153,7 @@ class TestRolls:
         assert await own_cache.listed("r", "ann") is True
 
     async def test_after_a_restart_on_older_data_it_cannot_tell(self, tmp_path: Path) -> None:
-        server = make_redis(tmp_path / "redis", options=["--appendonly", "no"])
-        try:
+        with make_redis(tmp_path / "redis", options=["--appendonly", "no"]) as server:
             async with open_redis(server.url + PATIENT) as cache:
                 assert await cache.restore("r", nobody, ttl=LONG)
                 server.save()
@@ -168,13 +164,10 @@ class TestRolls:
                 assert await cache.listed("r", "ann") is None
                 assert await cache.restore("r", nobody, ttl=LONG)
                 assert await cache.listed("r", "ann") is False
-        finally:
-            server.kill()
 
     async def test_what_makes_room_takes_the_whole_roll(self, tmp_path: Path) -> None:
         policy = ["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-random"]
-        server = make_redis(tmp_path / "redis", options=policy)
-        try:
+        with make_redis(tmp_path / "redis", options=policy) as server:
             async with open_redis(server.url + PATIENT) as cache:
                 assert await cache.restore("r", nobody, ttl=LONG)
                 for number in range(20):
@@ -185,8 +178,6 @@ class TestRolls:
                         break
                     assert found is True
                 assert await cache.listed("r", "member-8") is None
-        finally:
-            server.kill()
 
 
 async def until_gone_and_back(cache: RedisCache) -> None:
@@ -254,9 +245,8 @@ def guarded(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
 ) -> Iterator[RedisServer]:
     """Speaks TLS, wants a client certificate and a password."""
-    server = make_redis(tmp_path_factory.mktemp("tls"), password=PASSWORD, tls=certificates)
-    yield server
-    server.kill()
+    with make_redis(tmp_path_factory.mktemp("tls"), password=PASSWORD, tls=certificates) as server:
+        yield server
 
 
 def with_client(server: RedisServer, certificates: Certificates, **options: object) -> str:

@@ -157,9 +157,8 @@ def guarded(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
 ) -> Iterator[S3Server]:
     """Speaks TLS."""
-    server = make_s3(tmp_path_factory.mktemp("tls"), tls=certificates)
-    yield server
-    server.kill()
+    with make_s3(tmp_path_factory.mktemp("tls"), tls=certificates) as server:
+        yield server
 
 
 async def test_over_tls(guarded: S3Server, certificates: Certificates) -> None:

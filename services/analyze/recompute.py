@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,12 +12,14 @@ from schemas.cloudevents import Undecodable, rfc3339
 from schemas.event import type_name
 from schemas.events.incident_changes import IncidentOpened
 from schemas.topics import DETECTIONS
+from services.analyze.lane import PartitionStage
+from services.analyze.sites import Sites
 from services.analyze.stages import decoded
 from services.orchestrator.handlers import GROUP
 from services.orchestrator.stage import CameraStage, Effects
 from shared.bus.dead_letters import returned_to
-from shared.bus.reading import first_at, records
-from shared.errors import Poison
+from shared.bus.reading import first_at, in_order
+from shared.rules.across.site import LATENESS, SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,12 +29,11 @@ if TYPE_CHECKING:
     from services.orchestrator.knowledge import Knowledge
     from shared.bus.port import Log, Offsets, Partition, Record
 
-KEEP = (
-    500  # events after which a stage's state is kept, to go back to from one that it cannot digest
-)
 EARLIER_US = (
     60_000_000  # a record lies on the log after its event time, give or take two hosts' clocks
 )
+AFTER_US = 2 * LATENESS + SILENCE
+"""So much later rules over several cameras have decided a moment, also where one of them is silent."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +48,34 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         if envelope.event is None or (self.cameras and envelope.key not in self.cameras):
             return False
         at = envelope.event.at
-        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+        return (self.since is None or at >= self.since) and self._ends_after(at)
+
+    def wider(self, sites: Sites) -> Part:
+        """With all that rules over several cameras need to hear."""
+        if not sites.rules:
+            return self
+        until = None if self.until is None else self.until + AFTER_US
+        return Part(since=self.since, until=until, cameras=self.cameras | sites.along)
+
+    def within(self, effects: Effects) -> Effects:
+        """What rules over several cameras say, without what lies behind the end."""
+        said = [
+            one
+            for one in effects.incidents
+            if one.event is not None and self._ends_after(one.event.at)
+        ]
+        gaps = [gap for gap in effects.gaps if self._ends_after(gap.at)]
+        return Effects(incidents=said, gaps=gaps, late=effects.late)
+
+    def _ends_after(self, at: int) -> bool:
+        return self.until is None or at < self.until
 
 
 class Counts(msgspec.Struct):
-    """What was met. `bad`: what no stage could digest; live it would be a dead letter."""
+    """What was met. `bad`: what no stage could digest; live it would be a dead letter.
+
+    `along`: cameras that were not asked for and heard all the same, since rules over several cameras need them.
+    """
 
     records: int = 0
     events: int = 0
@@ -58,13 +84,17 @@ class Counts(msgspec.Struct):
     incidents: int = 0
     first_at: int | None = None
     last_at: int | None = None
+    along: frozenset[str] = frozenset()
 
-    def met(self, envelope: Envelope, effects: Effects) -> None:
-        """An event went through the stages."""
-        at = envelope.event.at if envelope.event is not None else 0
-        self.events += 1
+    def say(self, effects: Effects) -> None:
+        """This followed."""
         self.late += effects.late
         self.incidents += sum(isinstance(one.event, IncidentOpened) for one in effects.incidents)
+
+    def met(self, envelope: Envelope) -> None:
+        """An event of what is looked at went through the stages."""
+        at = envelope.event.at if envelope.event is not None else 0
+        self.events += 1
         self.first_at = at if self.first_at is None else min(at, self.first_at)
         self.last_at = at if self.last_at is None else max(at, self.last_at)
 
@@ -72,24 +102,32 @@ class Counts(msgspec.Struct):
 async def recomputed(
     log: Log, knowledge: Knowledge, part: Part, counts: Counts, since: Offsets | None = None
 ) -> AsyncIterator[Effects]:
-    """What the stages say of each event on `detections`, partition by partition in order.
+    """What the stages say of the events on `detections`, heard in the order in which the log got them.
 
-    A stage begins empty: a track that was alive before the first event gets its id anew.
+    What cameras answer reaches the rules over several of them at once, as if no stage had ever been away. All begin
+    empty: a track that was alive before the first event gets its id anew, and a window knows nothing of before.
     """
-    lanes: dict[Partition, PartitionStage] = {}
-    async for batch in records(log, [DETECTIONS], since=since):
-        lane = lanes.setdefault(batch[0].partition, PartitionStage(knowledge))
-        for record in batch:
-            counts.records += 1
-            envelope = _heard(record, counts)
-            if envelope is None or not part.covers(envelope):
-                continue
-            effects = lane.handle(envelope)
-            if effects is None:
-                counts.bad += 1
-            else:
-                counts.met(envelope, effects)
-                yield effects
+    lanes: dict[Partition, PartitionStage] = defaultdict(
+        lambda: PartitionStage(partial(CameraStage, knowledge))
+    )
+    sites = Sites(knowledge, part.cameras)
+    counts.along, heard = sites.along, part.wider(sites)
+    async for record in in_order(log, DETECTIONS, since=since):
+        counts.records += 1
+        envelope = _heard(record, counts)
+        if envelope is None or not heard.covers(envelope):
+            continue
+        effects = lanes[record.partition].handle(envelope, now=record.timestamp)
+        if effects is None:
+            counts.bad += 1
+            continue
+        over = part.within(sites.hear(record, effects.fast))
+        if part.covers(envelope):
+            counts.met(envelope)
+            over.add(effects)
+        counts.say(over)
+        yield over
+    counts.bad += sites.bad
 
 
 async def start_of(log: Log, part: Part) -> Offsets | None:
@@ -97,34 +135,6 @@ async def start_of(log: Log, part: Part) -> Offsets | None:
     if part.since is None:
         return None
     return await first_at(log, DETECTIONS, max(0, part.since - EARLIER_US))
-
-
-class PartitionStage:
-    """A partition's stage. As the engine does, it goes back and on without an event that cannot be digested."""
-
-    def __init__(self, knowledge: Knowledge) -> None:
-        self._knowledge = knowledge
-        self._stage = CameraStage(knowledge)
-        self._kept = self._stage.dump()
-        self._since: list[Envelope] = []
-
-    def handle(self, envelope: Envelope) -> Effects | None:
-        """What follows from the next event, None where it cannot be digested."""
-        try:
-            effects = self._take(envelope)
-        except Poison:
-            self._stage = CameraStage(self._knowledge)
-            self._stage.load(self._kept)
-            for one in self._since:
-                self._take(one)
-            return None
-        self._since.append(envelope)
-        if len(self._since) >= KEEP:
-            self._kept, self._since = self._stage.dump(), []
-        return effects
-
-    def _take(self, envelope: Envelope) -> Effects:
-        return self._stage.handle(envelope, now=envelope.event.at if envelope.event else 0)
 
 
 class Files:
@@ -158,7 +168,8 @@ class Files:
         }
         said = {name: None if at is None else rfc3339(at) for name, at in times.items()}
         numbers = {n: getattr(counts, n) for n in ("records", "events", "bad", "late", "incidents")}
-        summary = {**said, "cameras": sorted(part.cameras), **numbers}
+        cameras = {"cameras": sorted(part.cameras), "heard_along": sorted(counts.along)}
+        summary = {**said, **cameras, **numbers}
         text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         (self._folder / "summary.json").write_bytes(text + b"\n")
 

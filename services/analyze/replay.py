@@ -1,10 +1,10 @@
 """`vantage replay`: a group hears again what it heard before, or the pure stages run once more into files."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from shared.bus.reading import spans
 from shared.client import Api, connector_of
 from shared.errors import Invalid, NotFound
 from shared.times import parse_time
+
+if TYPE_CHECKING:
+    from services.orchestrator.knowledge import Knowledge
 
 app = typer.Typer()
 Text = Annotated[str | None, typer.Option(show_default=False)]
@@ -37,7 +40,14 @@ def replay(
     until: Annotated[
         str | None, typer.Option("--to", help="A time in RFC 3339.", show_default=False)
     ] = None,
-    camera: Annotated[list[str] | None, typer.Option(show_default=False)] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of these alone, and of rules over several cameras that ask them; others that such rules ask are "
+            "heard along.",
+            show_default=False,
+        ),
+    ] = None,
     recompute: Annotated[bool, typer.Option(help="Into files, without effects.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the files.", show_default=False)
@@ -50,12 +60,7 @@ def replay(
         raise Invalid("name either --group GROUP, or --recompute with --out FOLDER")
     if recompute:
         _check_topic(topic)
-        part = Part(
-            since=parse_time("from", since),
-            until=parse_time("to", until),
-            cameras=frozenset(camera or ()),
-        )
-        _recompute(part, out)
+        _recompute(_part(since, until, camera or ()), out)
         return
     if until is not None or camera or out is not None:
         raise Invalid(
@@ -110,7 +115,18 @@ def _check_topic(topic: str | None) -> None:
     if topic is not None and kinds.get(topic) == "ephemeral":
         raise Invalid(f"topic: {topic} is ephemeral: what was dropped cannot be computed again")
     if topic not in (None, DETECTIONS.name):
-        raise Invalid(f"topic: {topic} is no input of the stages; they read {DETECTIONS.name}")
+        raise Invalid(
+            f"topic: {topic} is no input of a recomputation; all follows from {DETECTIONS.name}"
+        )
+
+
+def _part(since: str | None, until: str | None, cameras: Iterable[str]) -> Part:
+    part = Part(
+        since=parse_time("from", since), until=parse_time("to", until), cameras=frozenset(cameras)
+    )
+    if part.since is not None and part.until is not None and part.since >= part.until:
+        raise Invalid(f"to: {until} is not after --from {since}; name a later time", field="to")
+    return part
 
 
 def _recompute(part: Part, out: Path | None) -> None:
@@ -129,6 +145,11 @@ def _recompute(part: Part, out: Path | None) -> None:
     typer.echo(
         f"{counts.events} events, {counts.incidents} incidents, {counts.bad} bad, written to {out}"
     )
+    if counts.along:
+        typer.echo(
+            f"heard along for rules over several cameras: {', '.join(sorted(counts.along))}; "
+            "what single cameras' rules say there is not written"
+        )
 
 
 async def _written(settings: Any, part: Part, folder: Path) -> Counts:  # noqa: ANN401 - settings come lazily
@@ -144,9 +165,20 @@ async def _written(settings: Any, part: Part, folder: Path) -> Counts:  # noqa: 
         open_service(platform, SERVICE) as orchestrator,
     ):
         knowledge = await remember(orchestrator.database)
+        _check_cameras(part, knowledge)
         total = await _total(platform.log, part)
         with _progress(total) as advance:
             return await write(platform.log, knowledge, part, folder, advance)
+
+
+def _check_cameras(part: Part, knowledge: "Knowledge") -> None:
+    known = knowledge.cameras.names
+    unknown = sorted(part.cameras - set(known))
+    if unknown:
+        there = ", ".join(sorted(known)) or "none"
+        raise Invalid(
+            f"camera: there is no camera {unknown[0]!r}; cameras here: {there}", field="camera"
+        )
 
 
 async def _total(log: Any, part: Part) -> int:  # noqa: ANN401 - a Log

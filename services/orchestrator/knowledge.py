@@ -1,5 +1,7 @@
 """What the stage knows beside the detections: cameras with their places, and rules, each by event time. Pure."""
 
+from collections.abc import Collection
+
 from schemas.events.camera_configured import CameraConfigured
 from schemas.events.rule_defined import RuleDefined
 from shared.rules.document import Rule, load
@@ -54,6 +56,12 @@ class Knowledge:
     def timeline(self, camera: str) -> Timeline:
         """A camera's places and rules over event time."""
         return Timeline(camera, self.scenes, self.rules)
+
+    def only(self, rules: Collection[str]) -> "Knowledge":
+        """The same cameras, and of the rules these alone."""
+        fewer = Knowledge()
+        fewer.cameras, fewer.scenes, fewer.rules = self.cameras, self.scenes, self.rules.only(rules)
+        return fewer
 
     def _is_new(self, kind: str, key: str, version: int) -> bool:
         place = (kind, key, version)

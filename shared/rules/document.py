@@ -113,6 +113,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         cameras = self.head.scope.cameras
         return not cameras or camera in cameras
 
+    def asks(self, camera: str) -> bool:
+        """Say whether it is a rule over several cameras that asks this one, where the camera has its places."""
+        return self.covers(camera) and any(part.concerns(camera) for part in self.parts.values())
+
 
 def load(raw: object) -> Rule:
     """A rule from its document (what YAML or JSON gave).

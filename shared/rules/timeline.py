@@ -1,7 +1,7 @@
 """Versions by event time: which rules and which places are in force at a moment."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 from shared.rules.document import Rule
@@ -54,6 +54,14 @@ class History(Generic[T]):
     def versions(self, key: str) -> list[T]:
         """All versions of a key, in the order of their times."""
         return [value for _, value in self._versions.get(key, ()) if value is not None]
+
+    def only(self, keys: Collection[str]) -> "History[T]":
+        """The versions of these keys alone."""
+        fewer: History[T] = History()
+        for key in keys:
+            for time, value in self._versions.get(key, ()):
+                fewer.put(key, time, value)
+        return fewer
 
     def next_after(self, at: int) -> int | None:
         """The first time after `at` from which something else counts."""

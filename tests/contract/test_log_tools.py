@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from schemas.event import Envelope, Topic
+from shared.bus import reading
 from shared.bus.dead_letters import dead_topic, origin, returned
 from shared.bus.port import Batch, Log, Message, Partition, Record, Subscription
-from shared.bus.reading import first_at, records, spans
+from shared.bus.reading import first_at, in_order, records, spans
 from shared.bus.rewind import check_rewind, rewind, targets
 from shared.errors import Invalid, Poison
 from tests.contract.bus import (
@@ -37,7 +38,7 @@ async def numbers(log: Log, topic: Topic, **more: int) -> list[str]:
     since = {Partition(topic.name, int(number[1:])): offset for number, offset in more.items()}
     found = []
     async for batch in records(log, [topic], since=since):
-        found += [dict(record.headers)["ce_id"].decode() for record in batch]
+        found += [name_of(record) for record in batch]
     return found
 
 
@@ -73,6 +74,36 @@ async def test_the_first_record_at_a_time_is_found(open_log: OpenLog) -> None:
             assert set(found.values()) == {0}
         assert (await first_at(log, topic, 0))[gate] == 0
         assert (await first_at(log, topic, time.time_ns() // 1000 + 60_000_000))[gate] == 6
+
+
+async def test_partitions_are_read_together_in_the_order_of_the_append(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Much of one partition lies before, between and after what the others have: it waits for them."""
+    monkeypatch.setattr(reading, "AT_ONCE", 5)
+    monkeypatch.setattr(reading, "AHEAD", 10)
+    topic, told = make_topic(partitions=3), []
+    async with open_log([topic]) as log:
+        assert [one async for one in in_order(log, topic)] == []
+        for number, (key, count) in enumerate([("gate", 40), ("yard", 1), ("gate", 40), ("x", 30)]):
+            numbers_ = range(100 * number, 100 * number + count)
+            told += [f"{key}:{n}" for n in numbers_]
+            places = await log.append(facts(topic, [key], numbers_))
+            await asyncio.sleep(0.01)  # Kafka counts milliseconds
+        seen: list[Record] = []
+        async for record in in_order(log, topic):
+            seen.append(record)
+            if len(seen) == 1:
+                await log.append([fact(topic, "gate", 999)])
+        since = {places[0][0]: places[20][1]}
+        cut = [one async for one in in_order(log, topic, since=since)]
+    assert len({record.partition for record in seen}) == 3
+    assert [name_of(record) for record in seen] == told
+    assert [name_of(record) for record in cut] == [*told[:81], *told[101:], "gate:999"]
+
+
+def name_of(record: Record) -> str:
+    return dict(record.headers)["ce_id"].decode()
 
 
 async def went_back(

@@ -26,7 +26,7 @@ from tests.engines import databases
 
 
 class Derived(NamedTuple):
-    """What follows from `detections` alone, in the order of the log."""
+    """What follows from `detections` alone, in the order of the log; rules over several cameras among it."""
 
     incidents: list[IncidentOpened]
     tracks: set[str]
@@ -45,12 +45,17 @@ def derived(*, log: str, db: str) -> Derived:
 
 def derive_across(folder: Path) -> list[IncidentOpened]:
     """The same for rules over several cameras, from what the cameras answered."""
-    return asyncio.run(_derive_across(_log(folder), _db(folder)))
+    return derived_across(log=_log(folder), db=_db(folder))
 
 
-def read(log: str) -> list[Sequence[Envelope]]:
-    """Everything on `detections`, partition by partition, in order."""
-    return list(asyncio.run(everything(log, DETECTIONS)).values())
+def derived_across(*, log: str, db: str) -> list[IncidentOpened]:
+    """The same from the log and the orchestrator's database at these URLs."""
+    return asyncio.run(_derive_across(log, db))
+
+
+def read(log: str, topic: Topic = DETECTIONS) -> list[Sequence[Envelope]]:
+    """Everything on a topic, partition by partition, in order."""
+    return list(asyncio.run(everything(log, topic)).values())
 
 
 async def _derived(url: str, db: str) -> Derived:

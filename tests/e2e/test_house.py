@@ -1,6 +1,7 @@
 """Every service its own process on Kafka and PostgreSQL, and processes killed with -9 in the middle of the scene.
 
 One dose of `tests/chaos/test_house_kills.py`: both orchestrators, the notifiers in the act, ingest, at last all at once.
+Two cameras, on partitions of their own, with rules over both.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import pytest
 
 from shared.sim.scene import Scene
 from tests.e2e import yard
+from tests.e2e.commands import recomputed
 from tests.e2e.house import House
-from tests.e2e.server import eventually
-from tests.e2e.verdicts import as_derived, finished, kill_at, once_each
+from tests.e2e.server import eventually, ids
+from tests.e2e.verdicts import as_answered, as_derived, finished, kill_at, once_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.receiver import Receiver
 
-SCENE = Scene(seed=yard.SEED, duration_s=22)
+SCENE, STREET = Scene(seed=yard.SEED, duration_s=22), Scene(seed=8, duration_s=22)
 pytestmark = [
     pytest.mark.row("E2E"),
     pytest.mark.kafka,
@@ -37,7 +39,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_the_scene_with_processes_killed_in_its_middle(house: House, receiver: Receiver) -> None:
-    yard.put_up(house, SCENE, receiver.url, options="&resume=1")
+    yard.put_up(house, SCENE, receiver.url, options="&resume=1", street=STREET)
     receiver.hold()
     kill_at(house, 6, "orchestrator-main")
     kill_at(house, 9, "orchestrator-main-2")
@@ -47,9 +49,13 @@ def test_the_scene_with_processes_killed_in_its_middle(house: House, receiver: R
     receiver.answer()
     kill_at(house, 18, "ingest-main")
     finished(house, receiver, SCENE)
-    once_each(house, receiver, most_again=1)
     as_derived(house)
-    assert house.call("GET", "/api/v1/camera-status")["items"][0]["epoch"] == 2
+    as_answered(house)
+    rules = {str(one["id"]) for one in yard.over_both("yard", "street")}
+    assert set(yard.rules_of(yard.incidents(house), yard.OVER)) == rules
+    once_each(house, receiver, most_again=1)
+    statuses = house.call("GET", "/api/v1/camera-status")["items"]
+    assert [row["epoch"] for row in statuses] == [2, 2]
     before = yard.incidents(house)
     for row in before:  # one process wrote it and another one shows it
         eventually(lambda path=row["snapshot"]: house.ask("GET", path).status_code == 200)
@@ -60,5 +66,15 @@ def test_the_scene_with_processes_killed_in_its_middle(house: House, receiver: R
     eventually(lambda: house.left() == [])
     house.start()
     assert yard.incidents(house) == before
+    recomputed_by_command(house)
     assert house.stop() == 0
     assert house.left() == []
+
+
+def recomputed_by_command(house: House) -> None:
+    """`vantage replay --recompute` on the log of the house that runs: one camera asked for, the other heard along."""
+    engines = {"VANTAGE_BUS_URL": "kafka", "VANTAGE_DB_URL": "postgres"}
+    environment = {name: house.engine_url(engine) for name, engine in engines.items()}
+    opened, printed = recomputed("--camera", "yard", folder=house.folder, environment=environment)
+    assert opened == ids(yard.incidents(house), "incident")
+    assert "heard along for rules over several cameras: street" in printed

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from schemas.events.incident_changes import IncidentOpened
+from schemas.topics import INCIDENTS
 from shared.sim.scene import SECOND
 from shared.sim.truth import truth
 from tests.e2e import yard
-from tests.e2e.offline import Derived, derived
+from tests.e2e.offline import Derived, derived, derived_across, read
 from tests.e2e.server import eventually, ids
 
 if TYPE_CHECKING:
@@ -23,14 +27,15 @@ def kill_at(house: House, second: float, name: str) -> None:
 
 
 def finished(house: House, receiver: Receiver, scene: Scene) -> None:
-    """The film has ended and everything that should come has come; nothing else did."""
+    """The film has ended and everything that should come in the yard has come; nothing else did there."""
     expected = truth(scene)
     eventually(lambda: yard.state(house) == "ended", seconds=180)
-    eventually(lambda: len(house.every("/api/v1/alerts")) >= len(expected), seconds=120)
+    alerts = partial(house.every, "/api/v1/alerts")
+    eventually(lambda: len(yard.rules_of(alerts(), yard.YARD)) >= len(expected), seconds=120)
     eventually(lambda: len(receiver.ids) >= len(expected), seconds=120)
     eventually(lambda: not underway(house), seconds=120)
     live = yard.incidents(house)
-    assert sorted(row["rule"] for row in live) == yard.told(expected)
+    assert yard.rules_of(live, yard.YARD) == yard.told(expected)
     assert not any(row["suppressed"] for row in live)
 
 
@@ -42,6 +47,7 @@ def underway(house: House) -> bool:
 def once_each(house: House, receiver: Receiver, *, most_again: int) -> None:
     """Each alert has one distinct delivery a channel; so many sends at most were made again, under the same id."""
     alerts = {row["alert"] for row in house.every("/api/v1/alerts")}
+    eventually(lambda: alerts <= set(receiver.ids) and not underway(house))
     assert set(receiver.ids) == alerts
     assert all(len(found) == 1 for found in receiver.ids.values())
     assert receiver.sends.total() - len(alerts) <= most_again
@@ -52,11 +58,35 @@ def once_each(house: House, receiver: Receiver, *, most_again: int) -> None:
 
 def as_derived(house: House) -> Derived:
     """What happened equals what follows from `detections` on the log when nothing runs: ids, tracks, places."""
-    offline = derived(log=house.engine_url("kafka"), db=house.engine_url("postgres"))
-    by_id = {row["incident"]: row for row in yard.incidents(house)}
-    assert {one.incident for one in offline.incidents} == set(by_id)
+    with suppress(AssertionError):  # what is missing is said below
+        eventually(lambda: _incidents(_offline(house)) == set(_live(house)), every=2.0)
+    offline, by_id = _offline(house), _live(house)
+    assert _incidents(offline) == set(by_id)
     for one in offline.incidents:
         row = by_id[one.incident]
         assert (list(one.tracks), one.seq, one.epoch) == (row["tracks"], row["seq"], row["epoch"])
     eventually(lambda: set(ids(house.every("/api/v1/tracks"), "track")) == offline.tracks)
     return offline
+
+
+def as_answered(house: House) -> None:
+    """Rules over both cameras say what follows from what the cameras answered; every incident was opened once."""
+    log, live = house.engine_url("kafka"), yard.incidents(house)
+    answered = derived_across(log=log, db=house.engine_url("postgres"))
+    over = [row for row in live if row["rule"].startswith(f"{yard.OVER}-")]
+    assert sorted(one.incident for one in answered) == ids(over, "incident")
+    said = [one for events in read(log, INCIDENTS) for one in events]
+    opened = {one.id: one.event for one in said if isinstance(one.event, IncidentOpened)}
+    assert sorted(one.incident for one in opened.values()) == ids(live, "incident")
+
+
+def _offline(house: House) -> Derived:
+    return derived(log=house.engine_url("kafka"), db=house.engine_url("postgres"))
+
+
+def _incidents(offline: Derived) -> set[str]:
+    return {one.incident for one in offline.incidents}
+
+
+def _live(house: House) -> dict[str, dict[str, Any]]:
+    return {row["incident"]: row for row in yard.incidents(house)}

@@ -13,14 +13,8 @@ from schemas.event import Event
 from schemas.events.detections_made import Detection
 from schemas.events.incident_changes import IncidentOpened
 from schemas.topics import TOPICS
-from services.analyze.recompute import (
-    Counts,
-    Part,
-    PartitionStage,
-    recomputed,
-    start_of,
-    write,
-)
+from services.analyze.lane import PartitionStage
+from services.analyze.recompute import Counts, Part, recomputed, start_of, write
 from services.orchestrator.stage import CameraStage, Effects
 from shared.bus.memory import open_memory
 from shared.bus.port import Log, Message
@@ -41,6 +35,7 @@ from tests.unit.orchestrator.happenings import (
     walk,
 )
 
+LATER = "2026-01-01T00:00:00Z"
 KNOWLEDGE = knowing(enters(), cameras=[camera("yard"), camera("gate")])
 
 
@@ -112,13 +107,13 @@ def test_a_stage_goes_on_as_it_was_before_what_it_cannot_digest() -> None:
     events = [envelope(event, n) for n, event in enumerate(film())]
     nan = Detection("person", 0.9, (float("nan"), 0.0, 5.0, 5.0))
     bad = msgspec.structs.replace(frame(30), detections=(nan,))
-    plain, hurt = PartitionStage(KNOWLEDGE), PartitionStage(KNOWLEDGE)
+    plain, hurt = (PartitionStage(lambda: CameraStage(KNOWLEDGE)) for _ in "ph")
     expected, said = Effects(), Effects()
     for number, one in enumerate(events):
-        expected.add(plain.handle(one) or Effects())
+        expected.add(plain.handle(one, now=NOON) or Effects())
         if number == 30:
-            assert hurt.handle(envelope(bad, 99)) is None
-        said.add(hurt.handle(one) or Effects())
+            assert hurt.handle(envelope(bad, 99), now=NOON) is None
+        said.add(hurt.handle(one, now=NOON) or Effects())
     assert ids(said) == ids(expected)
     assert said.incidents
 
@@ -195,7 +190,13 @@ async def test_the_command_reads_the_log_of_a_stopped_server(tmp_path: Path) -> 
         (["--recompute", "--group", "vms"], "either"),
         (["--recompute", "--topic", "frames", "--out", "x"], "ephemeral"),
         (["--recompute", "--topic", "alerts", "--out", "x"], "no input"),
+        (["--recompute", "--topic", "predicates", "--out", "x"], "no input"),
         (["--recompute", "--from", "noon", "--out", "x"], "RFC 3339"),
+        (
+            ["--recompute", "--from", LATER, "--to", LATER, "--out", "x"],
+            "name a later time",
+        ),
+        (["--recompute", "--camera", "yrad", "--out", "x"], "no camera 'yrad'; cameras here: none"),
         (["--group", "vms-alerts", "--to", "2026-01-01T00:00:00Z"], "belong to --recompute"),
         (["--group", "nothing"], "no service 'nothing'"),
         (["--group", "vms-nothing"], "groups: vms-alerts"),

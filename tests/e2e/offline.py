@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from schemas.cloudevents import decode
 from schemas.event import Envelope, Topic
-from schemas.events.incident_changes import IncidentOpened
+from schemas.events.incident_changes import IncidentExtended, IncidentOpened
 from schemas.events.tracks_observed import TracksObserved
 from schemas.topics import DETECTIONS, PREDICATES
 from services.analyze.recompute import Counts, Part, recomputed
@@ -31,6 +31,8 @@ class Derived(NamedTuple):
     incidents: list[IncidentOpened]
     tracks: set[str]
     gaps: list[CoverageGap]
+    seen_in: dict[str, list[str]]
+    """The tracks of each incident, those of later matches that belong to it among them."""
 
 
 def derive(folder: Path) -> list[IncidentOpened]:
@@ -60,11 +62,14 @@ def read(log: str, topic: Topic = DETECTIONS) -> list[Sequence[Envelope]]:
 
 async def _derived(url: str, db: str) -> Derived:
     knowledge = await _remembered(db)
-    found = Derived([], set(), [])
+    found = Derived([], set(), [], defaultdict(list))
     async with _opened(url) as log:
         async for effects in recomputed(log, knowledge, Part(), Counts()):
             found.gaps.extend(effects.gaps)
             for one in (*effects.incidents, *effects.fast):
+                if isinstance(one.event, IncidentOpened | IncidentExtended):
+                    known = found.seen_in[one.event.incident]
+                    known += [track for track in one.event.tracks if track not in known]
                 if isinstance(one.event, IncidentOpened):
                     found.incidents.append(one.event)
                 elif isinstance(one.event, TracksObserved):

@@ -60,7 +60,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_r25_a_camera_moves_by_lease_and_says_how_long_it_was_away(
-    house: House, receiver: Receiver, chance: random.Random
+    house: House,
+    receiver: Receiver,
+    chance: random.Random,
+    record_property: Callable[[str, object], None],
 ) -> None:
     owners = assign((yard.YARD, STREET), [Member("main"), Member("main-2")])
     assert owners == {yard.YARD: "main", STREET: "main-2"}
@@ -81,6 +84,7 @@ def test_r25_a_camera_moves_by_lease_and_says_how_long_it_was_away(
     assert away.reason == "ingest process main-2 left the camera"
     assert killed - MARKS_S * SECOND <= away.since <= killed + SECOND
     assert killed + (LEASE_S - RENEWED_S) * SECOND <= away.until <= killed + LONGEST_S * SECOND
+    record_property("camera_away_s", round((away.until - away.since) / SECOND, 1))
     assert {one.reason for one in again} <= {"ingest process main left the camera"}  # handed back
     for gap in (away, *again):
         nothing_was_seen(said(house, STREET), gap)
@@ -112,7 +116,8 @@ def keep_down(house: House, name: str, over: Callable[[], bool]) -> None:
 
 def holders(house: House) -> dict[str, str]:
     """Which process holds each camera's lease."""
-    rows = house.select("SELECT name, owner FROM ingest.leases WHERE expires_at > 0")
+    query = "SELECT name, owner FROM ingest.leases WHERE name LIKE 'camera/%' AND expires_at > 0"
+    rows = house.select(query)
     return {row["name"].removeprefix("camera/"): row["owner"] for row in rows}
 
 

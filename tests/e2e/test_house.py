@@ -15,7 +15,7 @@ from tests.e2e import yard
 from tests.e2e.commands import recomputed
 from tests.e2e.house import House
 from tests.e2e.server import eventually, ids
-from tests.e2e.verdicts import as_answered, as_derived, finished, given_up, kill_at, once_each
+from tests.e2e.verdicts import as_answered, as_derived, finished, kill_at, once_each, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_the_scene_with_processes_killed_in_its_middle(house: House, receiver: R
     as_answered(house)
     came = set(yard.rules_of(yard.incidents(house), yard.OVER))
     rules = {str(one["id"]) for one in yard.over_both("yard", "street")}
-    assert came == rules or given_up(house)
+    assert came == rules or too_late(house)
     once_each(house, receiver, most_again=1)
     statuses = house.call("GET", "/api/v1/camera-status")["items"]
     assert [row["epoch"] for row in statuses] == [2, 2]
@@ -77,5 +77,5 @@ def recomputed_by_command(house: House) -> None:
     engines = {"VANTAGE_BUS_URL": "kafka", "VANTAGE_DB_URL": "postgres"}
     environment = {name: house.engine_url(engine) for name, engine in engines.items()}
     opened, printed = recomputed("--camera", "yard", folder=house.folder, environment=environment)
-    assert opened == ids(yard.incidents(house), "incident") or given_up(house)
+    assert opened == ids(yard.incidents(house), "incident") or too_late(house)
     assert "heard along for rules over several cameras: street" in printed

@@ -82,7 +82,8 @@ async def test_partitions_are_read_together_in_the_order_of_the_append(
     """Much of one partition lies before, between and after what the others have: it waits for them."""
     monkeypatch.setattr(reading, "AT_ONCE", 5)
     monkeypatch.setattr(reading, "AHEAD", 10)
-    topic, told = make_topic(partitions=3), []
+    topic, told, seen = make_topic(partitions=3), list[str](), list[Record]()
+    places: Sequence[tuple[Partition, int]] = ()
     async with open_log([topic]) as log:
         assert [one async for one in in_order(log, topic)] == []
         for number, (key, count) in enumerate([("gate", 40), ("yard", 1), ("gate", 40), ("x", 30)]):
@@ -90,7 +91,6 @@ async def test_partitions_are_read_together_in_the_order_of_the_append(
             told += [f"{key}:{n}" for n in numbers_]
             places = await log.append(facts(topic, [key], numbers_))
             await asyncio.sleep(0.01)  # Kafka counts milliseconds
-        seen: list[Record] = []
         async for record in in_order(log, topic):
             seen.append(record)
             if len(seen) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 def kill_at(house: House, second: float, name: str) -> None:
     """kill -9 when the film has come so far; answers once another process has taken its name."""
-    eventually(lambda: yard.position(house) >= second * SECOND, seconds=120, every=0.1)
+    reached(house, second)
     house.until_back(name, house.kill_member(name))
+
+
+def reached(house: House, second: float) -> None:
+    """Wait until the film has come so far."""
+    eventually(lambda: yard.position(house) >= second * SECOND, seconds=120, every=0.1)
 
 
 def finished(house: House, receiver: Receiver, scene: Scene) -> None:
@@ -65,9 +70,11 @@ def as_derived(house: House) -> Derived:
     Rules over both cameras are held against that where no camera spoke too late. One whose stage is away for over 10 s
     while the other speaks does; then live has gone on without it, and `as_answered` is what holds.
     """
-    with suppress(AssertionError):  # what is missing is said below
-        eventually(lambda: _agree(*_both(house)), every=2.0)
-    offline, by_id = _both(house)
+    for _ in range(20):  # what is missing after that is said below
+        offline, by_id = _both(house)
+        if {one.incident for one in offline.incidents} == set(by_id):
+            break
+        time.sleep(2)
     assert {one.incident for one in offline.incidents} == set(by_id)
     for one in offline.incidents:
         row = by_id[one.incident]
@@ -116,7 +123,3 @@ def _both(house: House) -> tuple[Derived, dict[str, dict[str, Any]]]:
     return offline._replace(incidents=alone), {
         id: row for id, row in live.items() if not _is_over(row["rule"])
     }
-
-
-def _agree(offline: Derived, live: dict[str, dict[str, Any]]) -> bool:
-    return {one.incident for one in offline.incidents} == set(live)

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Text = Annotated[str | None, typer.Option(show_default=False)]
+Cameras = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Of these alone, and of rules over several cameras that ask them: those need their other cameras, "
+        "which are heard along.",
+        show_default=False,
+    ),
+]
 
 
 @app.command("replay")
@@ -40,14 +48,7 @@ def replay(
     until: Annotated[
         str | None, typer.Option("--to", help="A time in RFC 3339.", show_default=False)
     ] = None,
-    camera: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Of these alone, and of rules over several cameras that ask them; others that such rules ask are "
-            "heard along.",
-            show_default=False,
-        ),
-    ] = None,
+    camera: Cameras = None,
     recompute: Annotated[bool, typer.Option(help="Into files, without effects.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the files.", show_default=False)

@@ -70,11 +70,11 @@ def as_derived(house: House) -> Derived:
     Rules over both cameras are held against that where no camera spoke too late. One whose stage is away for over 10 s
     while the other speaks does; then live has gone on without it, and `as_answered` is what holds.
     """
-    for _ in range(20):  # what is missing after that is said below
+    offline, by_id = _both(house)
+    until = time.monotonic() + 60
+    while {one.incident for one in offline.incidents} != set(by_id) and time.monotonic() < until:
+        time.sleep(1)
         offline, by_id = _both(house)
-        if {one.incident for one in offline.incidents} == set(by_id):
-            break
-        time.sleep(2)
     assert {one.incident for one in offline.incidents} == set(by_id)
     for one in offline.incidents:
         row = by_id[one.incident]

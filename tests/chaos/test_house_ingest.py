@@ -17,7 +17,6 @@ from services.ingest.domain import Member, assign
 from shared.sim.scene import SECOND, Scene
 from tests.e2e import offline, yard
 from tests.e2e.house import House
-from tests.e2e.receiver import Receiver
 from tests.e2e.server import eventually
 from tests.e2e.verdicts import as_answered, as_derived, finished, once_each
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from schemas.event import Event
+    from tests.e2e.receiver import Receiver
 
 STREET = "street"
 SCENES = Scene(seed=yard.SEED, duration_s=30), Scene(seed=8, duration_s=30)
@@ -45,17 +45,8 @@ pytestmark = [
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    one = House(folder, {"VANTAGE_INGEST_LEASE": str(LEASE_S)}, replicas="ingest=2")
-    one.start()
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as one:
+    environment = {"VANTAGE_INGEST_LEASE": str(LEASE_S)}
+    with House(tmp_path / "data", environment, replicas="ingest=2") as one:
         yield one
 
 

@@ -25,6 +25,7 @@ from benchmarks.figures import spread, write
 from schemas.event import Topic
 from shared.bus.engine import Engine
 from shared.bus.kafka import open_kafka
+from shared.bus.kafka.log import SESSION
 from shared.bus.port import Batch, Subscription
 from shared.clock import SystemClock
 from tests.contract.bus import fact
@@ -184,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="3 runs")
-    parser.add_argument("--session", type=float, default=10.0)
+    parser.add_argument("--session", type=float, default=SESSION)
     parser.add_argument("--json", type=Path)
     for hidden in ("--member", "--url", "--topic"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)

@@ -48,7 +48,7 @@ class PlatformSettings(BaseSettings):
     kafka_ca: Path | None = None  # PEM; the operating system's authorities where none is given
     kafka_cert: Path | None = None  # PEM, ours, where the brokers ask for one; with kafka_key
     kafka_key: Path | None = None
-    kafka_session: Annotated[float, Field(ge=1, le=300)] = 10  # seconds until a member is missed
+    kafka_session: Annotated[float, Field(ge=1, le=300)] = 6  # seconds until a member is missed
     kafka_replication: Annotated[int, Field(ge=1, le=9)] | None = None  # 3, or all brokers if fewer
     db_url: str = "sqlite+aiosqlite://"
     db_pool: Annotated[int, Field(ge=2, le=100)] = (

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 REBALANCE = 30.0  # seconds a rebalance waits for members to finish their work
 LOOK = 2.0  # seconds in which a broker must answer a check
+SESSION = 6.0  # seconds; a takeover must be over before rules give up a camera (10 s), and brokers allow no less
 AGAIN = 60.0  # seconds between two looks at topics that differed
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ async def open_kafka(
     url: str,
     topics: Iterable[Topic] = TOPICS,
     *,
-    session: float = 10.0,
+    session: float = SESSION,
     access: Access | None = None,
     replication: int | None = None,
 ) -> AsyncIterator[KafkaLog]:

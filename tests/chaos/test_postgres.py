@@ -213,7 +213,7 @@ async def test_a_transaction_that_stays_open_makes_the_relay_skip_nothing(
     said, acked = Said(), list[str]()
     async with (
         open_postgres(postgres_url, service="vms", clock=SystemClock(), pool=40) as database,
-        open_postgres(postgres_url, service="vms", clock=SystemClock()) as other,
+        open_postgres(postgres_url, service="vms", clock=SystemClock(), pool=40) as other,
         running(Relay(database, said, owner="relay", clock=database.clock, poll_s=0.1)),
     ):
         ends = asyncio.Event()
@@ -229,9 +229,8 @@ async def test_a_transaction_that_stays_open_makes_the_relay_skip_nothing(
                 await held.add([numbered("held", 0)])
                 for writer in range(16):
                     writers.create_task(write_on(writer))
-                await stay(held, seconds)
+                await stay(held, seconds, until=lambda: len(said.ids) > 16)
                 assert "held/0" not in said.ids
-                assert len(said.ids) > 16
             acked.append("held/0")
             await until(lambda: "held/0" in said.ids)
             ends.set()
@@ -242,12 +241,13 @@ async def test_a_transaction_that_stays_open_makes_the_relay_skip_nothing(
         assert own == [f"w{writer}/{number}" for number in range(len(own))]
 
 
-async def stay(transaction: Any, seconds: float) -> None:
-    """Keep a transaction open: not idle, since the server ends those."""
+async def stay(transaction: Any, seconds: float, *, until: Callable[[], bool]) -> None:
+    """Keep a transaction open, not idle, since the server ends those; at most two minutes longer, `until` this is so."""
     from sqlalchemy import text
 
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end or not until():
+        assert time.monotonic() < end + 120
         await transaction.execute(text("SELECT pg_sleep(0.2)"))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- results: written by `make chaos` -->", "<!-- end of results -->"
 KEY = "fault_row"
+SHOWN = 4000  # characters of a failure
 HEAD = (
     "| row | injected | expected beside lost 0, twice 0, phantom 0 | runs | passed | faults | worst | run on |"
     " not proven |",
@@ -73,6 +75,8 @@ class Results:
             figures.update({k: max(v, figures.get(k, v)) for k, v in found.items()})
         if rows:
             self._write()
+        if report.failed:  # the run may have hours to go
+            sys.stderr.write(f"\n{report.nodeid}\n{report.longreprtext[-SHOWN:]}\n")
 
     def _write(self) -> None:
         before, _, rest = self._file.read_text().partition(BEGIN)

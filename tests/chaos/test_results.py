@@ -17,6 +17,9 @@ def report(row: str, outcome: str, **figures: float) -> pytest.TestReport:
         outcome=outcome,
         passed=outcome == "passed",
         skipped=outcome == "skipped",
+        failed=outcome == "failed",
+        nodeid="tests/chaos/test_x.py::test_x",
+        longreprtext="assert 1 == 2",
         user_properties=properties,
     )
     return cast("pytest.TestReport", found)
@@ -38,12 +41,15 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def test_runs_faults_and_the_worst_figure_are_shown(file: Path) -> None:
+def test_runs_faults_and_the_worst_figure_are_shown(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = Results(file, ["R4"])
     results.pytest_runtest_logreport(report("R4", "passed", **{turns.FAULTS: 20, "back_s": 3.5}))
     results.pytest_runtest_logreport(report("R4", "failed", back_s=7))
     results.pytest_runtest_logreport(report("R4", "skipped"))
     assert table(file)["R4"][4:8] == ["2", "1", "21", "back_s 7"]
+    assert "test_x\nassert 1 == 2" in capsys.readouterr().err
     assert file.read_text().startswith("Above.\n\n")
     assert file.read_text().endswith("\n\nBelow.\n")
 

@@ -7,10 +7,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from shared.bus.kafka.refusals import refusals
 from shared.bus.port import CommitRefused, Fenced, Listener, Offsets, Partition, Record
@@ -27,6 +28,7 @@ UNNAMED = (
     "UnknownError"  # aiokafka's name for what it does not know, FENCED_INSTANCE_ID (82) among it
 )
 LEAVE = 2.0  # seconds for an orderly end of a consumer
+log = structlog.get_logger(__name__)
 
 
 class KafkaReader:
@@ -113,8 +115,8 @@ class KafkaReader:
             async with asyncio.timeout(LEAVE):
                 await self._consumer.stop()
                 orderly = True
-        except TimeoutError:
-            pass
+        except (TimeoutError, KafkaError) as error:
+            log.info("consumer_cut_off", reason=repr(error))
         finally:
             if not orderly:
                 await self._cut_off()

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -116,4 +117,9 @@ def _mounted(*arguments: str) -> None:
 
 
 def _unmounted(how: str, place: Path) -> None:
-    subprocess.run(["umount", *filter(None, [how]), str(place)], check=True)
+    """A server that was just killed may hold its files for a moment longer."""
+    deadline = time.monotonic() + 20
+    while subprocess.run(["umount", *filter(None, [how]), str(place)], check=False).returncode:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{place} is in use")
+        time.sleep(0.2)

@@ -158,7 +158,10 @@ async def _hung_up(place: _Place, access: Access) -> str:
     if access.tls and access.cert is None and not access.login:
         return f"it closed the connection: {_certificate_wanted('')}, or a login: use SASL_SSL"
     if not access.login:
-        return "it closed the connection: it wants a login; set VANTAGE_KAFKA_SECURITY to SASL_SSL"
+        return (
+            "it closed the connection: it wants a login; set VANTAGE_KAFKA_SECURITY to SASL_SSL (or it is just ending,"
+            " as it does when its disk is full or read-only: its log says why)"
+        )
     return "it closed the connection; look into its own log"
 
 

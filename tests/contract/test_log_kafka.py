@@ -90,6 +90,20 @@ async def test_a_member_whose_work_ended_in_the_background_is_over(
             await within(10, fetch_on(reader))
 
 
+async def test_a_member_that_knows_no_partitions_asks_for_them_at_once(
+    kafka_broker: KafkaBroker,
+) -> None:
+    """A broker that has just come back names none; whoever leads then divides nothing, and all would stand still."""
+    topic = make_topic()
+    async with open_kafka(kafka_broker.url, [topic]) as log, joined(log, topic) as reader:
+        assert isinstance(reader, KafkaReader)
+        await until(lambda: reader.joined)
+        cluster = reader._consumer._client.cluster
+        cluster._partitions.pop(topic.name)
+        await reader.fetch(max_records=10, timeout=0.1)
+        await until(lambda: cluster.partitions_for_topic(topic.name), seconds=20)
+
+
 async def dying(*_: object) -> None:
     raise AssertionError("did not expect that")
 

@@ -38,6 +38,7 @@ class KafkaReader:
         self._consumer = consumer
         self._bridge: Bridge | None = None
         self._name = ""
+        self._topics: list[str] = []
 
     async def fetch(
         self, *, max_records: int, timeout: float
@@ -51,6 +52,11 @@ class KafkaReader:
                 f"another process joins as {self._name} again and again;"
                 " give each process a VANTAGE_INSTANCE of its own"
             )
+        cluster = self._consumer._client.cluster
+        if not all(map(cluster.partitions_for_topic, self._topics)):
+            # A broker that has just come back names no partitions, and who leads the group then gives none to anybody:
+            # aiokafka divides them anew when it hears of them, and it would ask in five minutes.
+            self._consumer._client.force_metadata_update()
         try:
             with refusals("Kafka does not answer"):
                 found = await self._consumer.getmany(
@@ -125,10 +131,10 @@ class KafkaReader:
         self, topics: Iterable[Topic], listener: Listener, *, name: str, session: float
     ) -> None:
         """Share the partitions with the other members of the group, under a name that is ours alone."""
-        self._name = name
+        self._name, self._topics = name, [topic.name for topic in topics]
         coordinator = self._consumer._coordinator
         self._bridge = Bridge(listener, lambda: not coordinator.member_id, session)
-        self._consumer.subscribe([topic.name for topic in topics], listener=self._bridge)
+        self._consumer.subscribe(self._topics, listener=self._bridge)
 
     async def read_all(self, topics: Iterable[Topic], *, from_end: bool) -> None:
         """Own every partition, without a group."""

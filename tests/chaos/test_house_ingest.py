@@ -18,7 +18,7 @@ from shared.sim.scene import SECOND, Scene
 from tests.e2e import offline, yard
 from tests.e2e.house import House
 from tests.e2e.server import eventually
-from tests.e2e.verdicts import as_answered, as_derived, finished, once_each
+from tests.e2e.verdicts import MARKS_S, as_answered, as_derived, finished, once_each
 
 if TYPE_CHECKING:
     import random
@@ -32,7 +32,6 @@ STREET = "street"
 SCENES = Scene(seed=yard.SEED, duration_s=30), Scene(seed=8, duration_s=30)
 LEASE_S = 10.0
 RENEWED_S = 4.0  # a lease may have been renewed so long before its holder died, and a turn lies between two looks
-MARKS_S = 3.0  # ingest stores how far it is each second; a busy machine is late with it
 LONGEST_S = 30.0
 pytestmark = [
     pytest.mark.row("R25"),

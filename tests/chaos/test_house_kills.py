@@ -23,7 +23,7 @@ from shared.sim.truth import truth
 from tests.e2e import offline, yard
 from tests.e2e.house import House, status_of
 from tests.e2e.server import eventually
-from tests.e2e.verdicts import as_derived, finished, kill_at, once_each, underway
+from tests.e2e.verdicts import MARKS_S, as_derived, finished, kill_at, once_each, underway
 
 if TYPE_CHECKING:
     import random
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 SCENE = Scene(seed=yard.SEED, duration_s=60)
 REPLICAS = "gateway=2,vms=2,orchestrator=2,inference=2,notifier=2,dashboard=2"
-MARKS_S = 3.0  # ingest stores how far it is each second; a busy machine is late with it
 pytestmark = [
     pytest.mark.row("E2E"),
     pytest.mark.chaos,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 REBALANCE = 30.0  # seconds a rebalance waits for members to finish their work
 LOOK = 2.0  # seconds in which a broker must answer a check
 SESSION = 6.0  # seconds; a takeover must be over before rules give up a camera (10 s), and brokers allow no less
+HEARTBEATS = 10  # in a session; by them a member hears of a rebalance
 AGAIN = 60.0  # seconds between two looks at topics that differed
 log = structlog.get_logger(__name__)
 
@@ -88,9 +89,7 @@ def _consumers(
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             session_timeout_ms=round(session * 1000),
-            heartbeat_interval_ms=round(
-                session * 1000 / 10
-            ),  # by them a member hears of a rebalance
+            heartbeat_interval_ms=round(session * 1000 / HEARTBEATS),
             rebalance_timeout_ms=round(REBALANCE * 1000),
             **clients,
         )

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shared.bus.dead_letters import dead_topic
 from shared.bus.port import Log
-from tests.chaos.ledger import KEYS, Ledger, check, effects, poison
+from tests.chaos.ledger import KEYS, Ledger, check, drive, effects, poison
 from tests.chaos.worker import opened, topics
 from tests.contract.bus import everything, until
 from tests.engines import processes
@@ -30,6 +32,26 @@ class Rig:
         self.ledger = Ledger(folder / "ledger")
         self.database = folder / "worker.db"
         self._workers: list[subprocess.Popen[bytes]] = []
+
+    @asynccontextmanager
+    async def driven(self, log: Log, *workers: str, drain: float) -> AsyncIterator[None]:
+        """Stimuli all the time, and workers on them; after the block all that was acknowledged is there within `drain`
+        seconds, once and in order."""
+        self.log, stop = log, asyncio.Event()
+        try:
+            for name in workers:
+                await self.start(name)
+            driving = asyncio.create_task(
+                drive(log, topics(self.prefix)[0], self.ledger, 100_000, stop, pause=0.05)
+            )
+            yield
+            stop.set()
+            await driving
+            await self.quiet(seconds=drain)
+            self.clean()
+        finally:
+            stop.set()
+            self.end()
 
     async def start(self, name: str, failpoint: str = "", at: int = 1) -> subprocess.Popen[bytes]:
         """Start a worker and wait until it works."""

@@ -21,7 +21,6 @@ from shared.bus.port import Log
 from shared.clock import SystemClock
 from shared.db.postgres import open_postgres
 from shared.errors import Setup, Transient
-from tests.chaos.ledger import drive
 from tests.chaos.rig import Rig
 from tests.chaos.test_postgres import Callers, cameras, service, times
 from tests.chaos.test_postgres import until as becomes
@@ -230,24 +229,13 @@ class Door:
 async def under_load(broker: KafkaBroker, folder: Path, spare: Topic) -> AsyncIterator[Log]:
     """Hurt it inside the block; after it everything acknowledged must be there, once and in order."""
     rig = Rig(broker.url, folder, None)
-    stop = asyncio.Event()
-    async with open_kafka(broker.url, [*topics(rig.prefix), spare]) as log:
-        rig.log = log
-        try:
-            await rig.start("a")
-            driving = asyncio.create_task(
-                drive(log, topics(rig.prefix)[0], rig.ledger, 100_000, stop, pause=0.05)
-            )
-            await rig.reached(40)
-            yield log
-            await rig.reached(len(rig.ledger.read()[1]) + 40)
-            stop.set()
-            await driving
-            await rig.quiet(seconds=DRAIN)
-            rig.clean()
-        finally:
-            stop.set()
-            rig.end()
+    async with (
+        open_kafka(broker.url, [*topics(rig.prefix), spare]) as log,
+        rig.driven(log, "a", drain=DRAIN),
+    ):
+        await rig.reached(40)
+        yield log
+        await rig.reached(len(rig.ledger.read()[1]) + 40)
 
 
 async def refused(log: Log, topic: Topic) -> tuple[float, str]:

@@ -10,7 +10,7 @@ import pytest
 from schemas.event import Topic
 from shared.bus.kafka import open_kafka
 from shared.bus.kafka.log import KafkaLog
-from tests.chaos.ledger import drive, effects
+from tests.chaos.ledger import effects
 from tests.chaos.rig import Rig
 from tests.chaos.turns import FAULTS, TIMES
 from tests.chaos.worker import topics
@@ -52,26 +52,14 @@ async def leads(log: KafkaLog, topic: Topic) -> int:
 async def under_load(cluster: KafkaCluster, folder: Path) -> AsyncIterator[Load]:
     """Hurt it inside the block; after it everything acknowledged must be there, once and in order."""
     rig = Rig(cluster.url, folder, None)
-    stop = asyncio.Event()
-    async with open_kafka(cluster.url, topics(rig.prefix)) as log:
-        rig.log = log
-        try:
-            await rig.start("a")
-            await rig.start("b")
-            driving = asyncio.create_task(
-                drive(log, topics(rig.prefix)[0], rig.ledger, 100_000, stop, pause=0.05)
-            )
-            load = Load(rig, cluster, log)
-            await load.goes_on()
-            yield load
-            await load.goes_on()
-            stop.set()
-            await driving
-            await rig.quiet(seconds=DRAIN)
-            rig.clean()
-        finally:
-            stop.set()
-            rig.end()
+    async with (
+        open_kafka(cluster.url, topics(rig.prefix)) as log,
+        rig.driven(log, "a", "b", drain=DRAIN),
+    ):
+        load = Load(rig, cluster, log)
+        await load.goes_on()
+        yield load
+        await load.goes_on()
 
 
 @pytest.mark.row("R4x")

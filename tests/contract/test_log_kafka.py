@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from shared.bus.kafka import open_kafka
 from shared.bus.kafka.reader import KafkaReader
@@ -102,6 +103,35 @@ async def test_a_member_that_knows_no_partitions_asks_for_them_at_once(
         cluster._partitions.pop(topic.name)
         await reader.fetch(max_records=10, timeout=0.1)
         await until(lambda: cluster.partitions_for_topic(topic.name), seconds=20)
+
+
+async def test_a_member_whose_broker_is_gone_closes_its_connections(
+    kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka's `stop` is cancelled by its own fetch that waits to try again, and leaves the rest open."""
+    topic = make_topic()
+    async with open_kafka(kafka_broker.url, [topic]) as log:
+        async with joined(log, topic) as reader:
+            assert isinstance(reader, KafkaReader)
+            await until(lambda: reader.joined)
+            client, fetcher = reader._consumer._client, reader._consumer._fetcher
+            await log.append([fact(topic, "gate", 0)])
+            await until_read(reader)
+            monkeypatch.setattr(fetcher, "_retry_backoff", 60.0)
+            monkeypatch.setattr(client, "send", gone)
+            await reader.fetch(max_records=10, timeout=1.0)
+            connections = list(client._conns.values())
+        assert connections
+        assert not [one for one in connections if one.connected()]
+
+
+async def until_read(reader: Reader) -> None:
+    while not await reader.fetch(max_records=10, timeout=0.1):
+        pass
+
+
+async def gone(*_: object, **__: object) -> None:
+    raise KafkaConnectionError("the broker is gone")
 
 
 async def dying(*_: object) -> None:

@@ -47,6 +47,7 @@ def spawn(
             env={**os.environ, **(environment or {})},
             cwd=folder,
             preexec_fn=die_with_parent(signal.SIGKILL),
+            start_new_session=True,  # else the kernel wakes what we froze when the shell before us goes
             **as_user(user),
         )
 

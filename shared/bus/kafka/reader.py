@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from shared.bus.kafka.refusals import refusals
 from shared.bus.port import CommitRefused, Fenced, Listener, Offsets, Partition, Record
@@ -116,16 +116,12 @@ class KafkaReader:
 
     async def close(self) -> None:
         """See `Reader.close`. Neither a rebalance that waits for a dead member nor a broker that hangs holds us up."""
-        orderly = False
+        stopping = asyncio.create_task(self._consumer.stop())
         try:
-            async with asyncio.timeout(LEAVE):
-                await self._consumer.stop()
-                orderly = True
-        except (TimeoutError, KafkaError) as error:
-            log.info("consumer_cut_off", reason=repr(error))
+            await asyncio.wait([stopping], timeout=LEAVE)
         finally:
-            if not orderly:
-                await self._cut_off()
+            if not stopping.done() or stopping.cancelled() or stopping.exception():
+                await self._cut_off(stopping)
 
     def join(
         self, topics: Iterable[Topic], listener: Listener, *, name: str, session: float
@@ -145,16 +141,34 @@ class KafkaReader:
         else:
             await self._consumer.seek_to_beginning(*places)
 
-    async def _cut_off(self) -> None:
-        """End what an interrupted `stop` has left at work; a second one would think that all is done."""
-        consumer, coordinator = self._consumer, self._consumer._coordinator
-        if isinstance(coordinator, GroupCoordinator):
-            coordinator._coordination_task.cancel()
-            await coordinator._stop_heartbeat_task()
-            await coordinator._stop_commit_offsets_refresh_task()
-        if consumer._fetcher is not None:
-            await consumer._fetcher.close()
-        await consumer._client.close()
+    async def _cut_off(self, stopping: asyncio.Task[None]) -> None:
+        """End what an interrupted `stop` has left at work; a second one would think that all is done.
+
+        Connections last: what still works would open them anew. aiokafka takes some cancellations for its own and goes on,
+        and starts tasks while it ends.
+        """
+        log.info("consumer_cut_off", reason=_why(stopping))
+        client = self._consumer._client
+        while alive := [one for one in (stopping, *self._tasks()) if not one.done()]:
+            for one in alive:
+                one.cancel()
+            await asyncio.wait(alive, timeout=0.1)
+        client._sync_task = None  # it has ended, perhaps by an error that `close` would raise
+        await client.close()
+
+    def _tasks(self) -> Iterable[asyncio.Task[object]]:
+        """What works in the background for this consumer."""
+        coordinator, fetcher = self._consumer._coordinator, self._consumer._fetcher
+        names = (
+            "_coordination_task",
+            "_heartbeat_task",
+            "_commit_refresh_task",
+            "_reset_committed_task",
+        )
+        found = [getattr(coordinator, name, None) for name in names]
+        if fetcher is not None:
+            found += [fetcher._fetch_task, *fetcher._pending_tasks]
+        return [one for one in (*found, self._consumer._client._sync_task) if one is not None]
 
     @property
     def _over(self) -> bool:
@@ -223,6 +237,13 @@ def _records(place: Partition, messages: Sequence[ConsumerRecord]) -> Sequence[R
         )
         for m in messages
     ]
+
+
+def _why(stopping: asyncio.Task[None]) -> str:
+    """Why it did not come to its end."""
+    if not stopping.done():
+        return f"not over within {LEAVE} s"
+    return "cancelled" if stopping.cancelled() else repr(stopping.exception())
 
 
 def _place(partition: Partition) -> TopicPartition:

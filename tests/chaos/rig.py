@@ -75,6 +75,10 @@ class Rig:
         """Wait until there are so many effects."""
         await until(lambda: len(effects(self.database, "effects")) >= count, seconds=SETTLE)
 
+    async def goes_on(self, more: int = 40) -> None:
+        """Wait until there are so many more effects."""
+        await self.reached(len(effects(self.database, "effects")) + more)
+
     async def quiet(self, *, seconds: float = SETTLE) -> None:
         """Wait until everything that was acknowledged so far has arrived, however much that is."""
         await until(lambda: not check(self.database, self.ledger, "received").lost, seconds=seconds)

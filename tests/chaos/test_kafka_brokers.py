@@ -10,7 +10,6 @@ import pytest
 from schemas.event import Topic
 from shared.bus.kafka import open_kafka
 from shared.bus.kafka.log import KafkaLog
-from tests.chaos.ledger import effects
 from tests.chaos.rig import Rig
 from tests.chaos.turns import FAULTS, TIMES
 from tests.chaos.worker import topics
@@ -33,11 +32,6 @@ class Load:
         stimuli = topics(self.rig.prefix)[0]
         return self.cluster.brokers[await leads(self._log, stimuli)]
 
-    async def goes_on(self, more: int = 40) -> None:
-        """Wait until there are so many more effects."""
-        done = len(effects(self.rig.database, "effects"))
-        await self.rig.reached(done + more)
-
 
 async def leads(log: KafkaLog, topic: Topic) -> int:
     """The id of the broker that leads partition 0."""
@@ -57,9 +51,9 @@ async def under_load(cluster: KafkaCluster, folder: Path) -> AsyncIterator[Load]
         rig.driven(log, "a", "b", drain=DRAIN),
     ):
         load = Load(rig, cluster, log)
-        await load.goes_on()
+        await load.rig.goes_on()
         yield load
-        await load.goes_on()
+        await load.rig.goes_on()
 
 
 @pytest.mark.row("R4x")
@@ -69,9 +63,9 @@ async def test_a_leader_is_killed_and_another_broker_freezes(
     async with under_load(kafka_cluster, tmp_path) as load:
         killed = await load.leader()
         killed.kill()
-        await load.goes_on()
+        await load.rig.goes_on()
         await asyncio.to_thread(killed.start)
-        await load.goes_on()
+        await load.rig.goes_on()
         frozen = await load.leader()
         frozen.freeze()
         await asyncio.sleep(4)
@@ -88,9 +82,9 @@ async def test_the_leader_is_killed_again_and_again(
         for _ in range(TIMES):
             leader = await load.leader()
             leader.kill()
-            await load.goes_on()
+            await load.rig.goes_on()
             await asyncio.to_thread(leader.start)
-            await load.goes_on()
+            await load.rig.goes_on()
 
 
 @pytest.mark.row("R4x", "R5")
@@ -113,5 +107,5 @@ async def test_one_broker_is_away_for_a_minute(kafka_cluster: KafkaCluster, tmp_
         leader = await load.leader()
         leader.stop()
         await asyncio.sleep(60)
-        await load.goes_on()
+        await load.rig.goes_on()
         await asyncio.to_thread(leader.start)

@@ -1,16 +1,15 @@
 """A bad link between a worker and the broker (R19): latency, resets, a trickle, a black hole; nothing is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from shared.bus.kafka import open_kafka
-from tests.chaos.ledger import drive
 from tests.chaos.proxy import FaultProxy
-from tests.chaos.rig import COUNT, SETTLE, Rig
+from tests.chaos.rig import SETTLE, Rig
 from tests.chaos.turns import FAULTS, TIMES
 from tests.chaos.worker import topics
 from tests.engines import processes
@@ -46,35 +45,22 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaBrok
     broker.kill()
 
 
-@pytest.fixture
-async def rig(behind: tuple[KafkaBroker, FaultProxy], tmp_path: Path) -> AsyncIterator[Rig]:
-    """Worker and sender behind the same bad link."""
-    rig = Rig(f"kafka://{behind[1].address}", tmp_path, None)
-    async with open_kafka(rig.bus, topics(rig.prefix)) as log:
-        rig.log = log
-        yield rig
-        rig.end()
-
-
 @pytest.mark.parametrize("turns", [1, pytest.param(TIMES, marks=pytest.mark.chaos)])
 async def test_r19_a_bad_link_to_the_broker(
-    rig: Rig,
     behind: tuple[KafkaBroker, FaultProxy],
     turns: int,
+    tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     record_property(FAULTS, turns * len(TROUBLES))
     _, link = behind
-    assert rig.log is not None
-    stimuli, tranche = topics(rig.prefix)[0], COUNT // len(TROUBLES)
-    await rig.start("a")
-    for number, trouble in enumerate(TROUBLES, 1):
-        for _ in range(turns):
+    rig = Rig(f"kafka://{link.address}", tmp_path, None)
+    async with (
+        open_kafka(rig.bus, topics(rig.prefix)) as log,
+        rig.driven(log, "a", drain=2 * SETTLE),  # worker and sender behind the same bad link
+    ):
+        for trouble in TROUBLES * turns:
+            await rig.goes_on()
             link.set(**trouble.faults)
-            count = COUNT if number == len(TROUBLES) else tranche * number
-            sending = asyncio.create_task(drive(rig.log, stimuli, rig.ledger, count))
             await asyncio.sleep(trouble.dose if turns == 1 else trouble.full)
             link.heal()
-            await sending
-    await rig.settles(seconds=2 * SETTLE)
-    rig.clean()

@@ -1,5 +1,6 @@
 """Topics on a real broker: made, compared, put right, and never where a key would move."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import msgspec
@@ -36,6 +37,8 @@ async def config(admin: AIOKafkaAdminClient, topic: Topic) -> Mapping[str, str]:
 async def make(admin: AIOKafkaAdminClient, topic: Topic, **configs: str) -> None:
     named = {name.replace("_", "."): value for name, value in configs.items()}
     await admin.create_topics([NewTopic(topic.name, topic.partitions, 1, topic_configs=named)])
+    while topic.name not in await admin.list_topics():  # noqa: ASYNC110 -- the broker rings no bell
+        await asyncio.sleep(0.02)
 
 
 async def test_topics_are_made_with_their_retention_and_clean_up(

@@ -27,7 +27,7 @@ from shared.bus.topics import Difference, Found, configs, differences, replicas
 from shared.errors import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from schemas.event import Topic
 
@@ -91,6 +91,7 @@ class KafkaTopics:
                     changes.setdefault(one.topic, {})[one.what] = one.wanted
             if changes:
                 _raise(await alter(self._admin, changes), "change")
+                await self._until(lambda: self._all_show(changes), "show what was set on", changes)
 
     async def _create(self, names: Sequence[str]) -> None:
         if not names:
@@ -100,21 +101,28 @@ class KafkaTopics:
         answer = await self._admin.create_topics(made)
         refused = {name: (code, text) for name, code, text in answer.topic_errors}
         _raise({n: r for n, r in refused.items() if not _is_there(r[0])}, "create")
-        await self._known(names)
+        await self._until(lambda: self._all_know(names), "lead", names)
 
-    async def _known(self, names: Sequence[str]) -> None:
-        """Wait until every broker knows a leader of each partition: a client may ask any of them."""
+    async def _until(
+        self, done: Callable[[], Awaitable[bool]], what: str, names: Iterable[str]
+    ) -> None:
+        """Wait until the brokers have heard of it: they take over from the controller a moment later."""
         try:
             async with asyncio.timeout(KNOWN):
-                while not await self._all_know(names):  # noqa: ASYNC110 -- the brokers ring no bell
+                while not await done():  # noqa: ASYNC110 -- the brokers ring no bell
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise Setup(
-                f"the brokers do not lead {', '.join(sorted(names))} {KNOWN:g} s after they were made;"
+                f"the brokers do not {what} {', '.join(sorted(names))} {KNOWN:g} s afterwards;"
                 " look at `vantage topics plan` and at the brokers"
             ) from None
 
+    async def _all_show(self, changes: Mapping[str, Mapping[str, str]]) -> bool:
+        settings = await self._configs(list(changes))  # of one broker
+        return all(changes[name].items() <= found.items() for name, found in settings.items())
+
     async def _all_know(self, names: Sequence[str]) -> bool:
+        """Whether all know a leader of each partition: a client may ask any of them."""
         for broker in (await self._admin.describe_cluster())["brokers"]:
             request = MetadataRequest(list(names), allow_auto_topic_creation=False)
             answer = await self._admin._client.send(broker["node_id"], request)

@@ -6,6 +6,7 @@ Work that ends because something it depends on is away does not crash: the depen
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 30.0
+ENDING_S = 30.0  # in which work that was told to end may clean up
 LOOP_ENDS = 5  # so many ends ...
 LOOP_S = 120.0  # ... within this time are a crash loop
 
@@ -38,6 +40,7 @@ class _Work:
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=LOOP_ENDS))
     crashes: deque[float] = field(default_factory=lambda: deque(maxlen=LOOP_ENDS))
     reason: str = ""
+    told: float = -math.inf  # when it was told to end
     waits: bool = False  # its last end: something was away
 
 
@@ -59,11 +62,15 @@ class Supervisor:
         work.task = asyncio.create_task(self._keep(work), name=f"keep {name}")
 
     def restart(self, name: str, reason: str) -> None:
-        """End this work now; it is started again as after a failure."""
-        work = self._works[name]
-        work.reason = reason
-        if work.current is not None:
-            work.current.cancel()
+        """End this work now; it is started again as after a failure.
+
+        Asked again while it ends, it is left to end: a second cancellation would cut its cleaning up short.
+        """
+        work, now = self._works[name], self._clock.monotonic()
+        if work.current is None or now < work.told + ENDING_S:
+            return
+        work.reason, work.told = reason, now
+        work.current.cancel()
 
     async def stop(self, *, patience: float = 5.0) -> None:
         """End all work; what has not ended after `patience` seconds is left behind and named in the log."""
@@ -99,7 +106,7 @@ class Supervisor:
 
     async def _once(self, work: _Work) -> str:
         """Run it to its end; answers why it ended."""
-        work.reason, work.waits = "", False
+        work.reason, work.waits, work.told = "", False, -math.inf
         work.current = asyncio.ensure_future(_awaited(work.run))
         try:
             await asyncio.wait([work.current])

@@ -184,11 +184,13 @@ class Engine:
 
     async def _wind_up(self, jobs: Iterable[asyncio.Task[None]]) -> None:
         self._leaving = True
-        for job in jobs:
-            job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
-        await self.revoked(list(self._lanes))
-        await self._reader.close()
+        try:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+            await self.revoked(list(self._lanes))
+        finally:  # a reader that is left open stays a member of its group and keeps its successor from its partitions
+            await self._reader.close()
 
     async def _intake(self) -> None:
         backoff, most = self._backoff(), 2 * self._room

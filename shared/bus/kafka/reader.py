@@ -153,6 +153,7 @@ class KafkaReader:
             for one in alive:
                 one.cancel()
             await asyncio.wait(alive, timeout=0.1)
+        self._consumer._closed = True  # `stop` may not have come to begin
         client._sync_task = None  # it has ended, perhaps by an error that `close` would raise
         await client.close()
 

@@ -152,6 +152,43 @@ async def test_cancelling_cuts_off_at_once_and_commits_what_is_finished() -> Non
     assert seen.ids + again.ids == [f"gate:{n}" for n in range(20)]
 
 
+async def test_cancelled_again_while_it_winds_up_it_still_leaves_the_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a watchdog does while a commit waits for a broker that does not answer."""
+    topic, seen = make_topic(partitions=1), Seen()
+    commits, left = [], asyncio.Event()
+    async with open_memory([topic]) as log:
+        open_reader = log.reader
+
+        async def reader(*arguments: object, **more: object) -> Reader:
+            found = await open_reader(*arguments, **more)  # type: ignore[arg-type]  # passed on
+            close = found.close
+
+            async def commit(offsets: Offsets) -> None:
+                commits.append(offsets)
+                await asyncio.Event().wait()
+
+            async def leave() -> None:
+                await close()
+                left.set()
+
+            monkeypatch.setattr(found, "commit", commit)
+            monkeypatch.setattr(found, "close", leave)
+            return found
+
+        monkeypatch.setattr(log, "reader", reader)
+        await log.append([fact(topic, "gate", 1)])
+        run = asyncio.create_task(make_engine(log, subscribe(topic, seen)).run())
+        await until(lambda: len(commits) == 1)
+        run.cancel()
+        await until(lambda: len(commits) == 2)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert left.is_set()
+
+
 class Owner:
     """A stage whose state cannot be loaded, by a mistake of its own."""
 

@@ -80,6 +80,32 @@ async def test_restart_ends_the_current_run_and_begins_another(metrics: Metrics)
     assert len(calls) == 2
 
 
+async def test_work_that_is_ending_is_left_to_end(metrics: Metrics) -> None:
+    supervisor = Supervisor(SystemClock(), metrics.task_restarts)
+    ends: list[str] = []
+    started, ending, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        if ends:
+            again.set()
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await asyncio.sleep(0.05)
+            ends.append("cleaned up")
+
+    supervisor.start("engine", run)
+    await started.wait()
+    supervisor.restart("engine", "lag without a commit")
+    await ending.wait()
+    supervisor.restart("engine", "lag without a commit")
+    await asyncio.wait_for(again.wait(), 5)
+    assert ends == ["cleaned up"]
+    await supervisor.stop()
+
+
 async def test_stop_waits_for_the_work_to_clean_up(metrics: Metrics) -> None:
     supervisor = Supervisor(SystemClock(), metrics.task_restarts)
     started, cleaned = asyncio.Event(), asyncio.Event()

@@ -26,18 +26,19 @@ from tests.engines import processes
 from tests.engines.kafka import KafkaBroker
 from tests.integration.ingest.conftest import camera
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 SECOND = 1_000_000
 NAMES = ("north", "south", "east", "west")
 LEASE_S = 10  # a shorter one is lost by a busy machine's pauses, and then it is not given back soon
 
 
 class Yard:
-    """A broker, a folder, ingest processes on both, and what they said on `frames`, in its order."""
+    """A broker, a database, ingest processes on both, and what they said on `frames`, in its order."""
 
-    def __init__(self, broker: KafkaBroker, folder: Path) -> None:
+    def __init__(self, broker: KafkaBroker, database: str, folder: Path) -> None:
         self.heard: list[Envelope] = []
         self._broker = broker
+        self._database = database
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -46,6 +47,7 @@ class Yard:
         log = self._folder / f"{instance}-{len(self._processes)}.log"
         environment = {
             "VANTAGE_BUS_URL": self._broker.url,
+            "VANTAGE_DB_URL": self._database,
             "VANTAGE_DATA_DIR": str(self._folder / "data"),
             "VANTAGE_INSTANCE": instance,
             "VANTAGE_INGEST_LEASE": str(LEASE_S),
@@ -84,8 +86,8 @@ class Yard:
 
 
 @pytest.fixture
-def yard(own_kafka_broker: KafkaBroker, tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(own_kafka_broker, tmp_path)
+def yard(own_kafka_broker: KafkaBroker, postgres_url: str, tmp_path: Path) -> Iterator[Yard]:
+    made = Yard(own_kafka_broker, postgres_url, tmp_path)
     yield made
     made.end()
 

@@ -27,7 +27,10 @@ REFUSED = 5  # times in a short while that a group refuses our member id: anothe
 UNNAMED = (
     "UnknownError"  # aiokafka's name for what it does not know, FENCED_INSTANCE_ID (82) among it
 )
-LEAVE = 2.0  # seconds for an orderly end of a consumer
+LEAVE = 2.0  # seconds for an orderly end of a consumer, and again for one by force
+CANCELS = (
+    20  # times that by force its tasks are cancelled: aiokafka takes some for its own and goes on
+)
 log = structlog.get_logger(__name__)
 
 
@@ -144,15 +147,16 @@ class KafkaReader:
     async def _cut_off(self, stopping: asyncio.Task[None]) -> None:
         """End what an interrupted `stop` has left at work; a second one would think that all is done.
 
-        Connections last: what still works would open them anew. aiokafka takes some cancellations for its own and goes on,
-        and starts tasks while it ends.
+        Connections last: what still works would open them anew, and aiokafka starts tasks while it ends.
         """
         log.info("consumer_cut_off", reason=_why(stopping))
         client = self._consumer._client
-        while alive := [one for one in (stopping, *self._tasks()) if not one.done()]:
+        for _ in range(CANCELS):
+            if not (alive := [one for one in (stopping, *self._tasks()) if not one.done()]):
+                break
             for one in alive:
                 one.cancel()
-            await asyncio.wait(alive, timeout=0.1)
+            await asyncio.wait(alive, timeout=LEAVE / CANCELS)
         self._consumer._closed = True  # `stop` may not have come to begin
         client._sync_task = None  # it has ended, perhaps by an error that `close` would raise
         await client.close()

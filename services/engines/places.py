@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
+import random
 import secrets
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
 
+from shared.errors import Setup
 from shared.security.keys import private_folder, read_private, write_private
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORTS = range(
+    20_000, 30_000
+)  # kernels give clients higher ones: Linux from 32,768, others from 49,152
 DYING_S = 6.0  # PostgreSQL gives its backends five seconds
 
 
@@ -74,10 +85,21 @@ def programs() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback interface that was free a moment ago.
+
+    The kernel gives none of `PORTS` to a client, as it does with one that it hands out itself: whoever takes seconds to
+    listen on that, or is away and comes back to it, may find a connection of somebody else on it.
+    """
+    for port in itertools.islice(_order(), len(PORTS)):
+        if _free(port):
+            return port
+    raise Setup(f"none of the ports {PORTS[0]} to {PORTS[-1]} of 127.0.0.1 is free")
+
+
+@functools.cache
+def _order() -> Iterator[int]:
+    """All ports, in an order of this process alone: it gives none twice, and hardly one that another gives."""
+    return itertools.cycle(random.SystemRandom().sample(PORTS, len(PORTS)))
 
 
 def _free(port: int) -> bool:

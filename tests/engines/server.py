@@ -40,10 +40,13 @@ class EngineServer(ABC):
             self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Return when clients can work."""
-        processes.wait_until(
-            self._works, seconds=self.starts_s, process=self._running(), log=self.log
-        )
+        """Return when clients can work; what does not come to that is killed."""
+        process = self._running()
+        try:
+            processes.wait_until(self._works, seconds=self.starts_s, process=process, log=self.log)
+        except RuntimeError:
+            self.kill()
+            raise
 
     def stop(self) -> None:
         """Shut down in order, as an operator would; nothing happens when it is down already."""

@@ -11,7 +11,7 @@ import pytest
 
 from services.engines.house import House, keep, members, parse_replicas
 from services.engines.kafka import Kafka
-from services.engines.places import open_place
+from services.engines.places import free_port, open_place
 from services.engines.postgres import Postgres
 from services.engines.redis import Redis
 from services.main import SERVICES
@@ -121,6 +121,13 @@ def test_an_engine_keeps_its_port_until_somebody_else_has_it(tmp_path: Path) -> 
         moved, runs = open_place(tmp_path / "toy")
     assert moved.port != place.port
     assert not runs
+
+
+def test_free_ports_differ_and_no_client_is_given_one() -> None:
+    lowest, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    found = [free_port() for _ in range(50)]
+    assert len(set(found)) == len(found)
+    assert max(found) < lowest
 
 
 def test_an_engine_that_runs_there_is_found_and_one_that_ends_is_waited_for(tmp_path: Path) -> None:

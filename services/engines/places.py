@@ -22,9 +22,7 @@ from shared.security.keys import private_folder, read_private, write_private
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORTS = range(
-    20_000, 30_000
-)  # kernels give clients higher ones: Linux from 32,768, others from 49,152
+PORTS = range(20_000, 30_000)  # below those of clients: Linux from 32,768, others from 49,152
 DYING_S = 6.0  # PostgreSQL gives its backends five seconds
 
 

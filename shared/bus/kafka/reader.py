@@ -28,9 +28,7 @@ UNNAMED = (
     "UnknownError"  # aiokafka's name for what it does not know, FENCED_INSTANCE_ID (82) among it
 )
 LEAVE = 2.0  # seconds for an orderly end of a consumer, and again for one by force
-CANCELS = (
-    20  # times that by force its tasks are cancelled: aiokafka takes some for its own and goes on
-)
+CANCELS = 20  # times that its tasks are cancelled then: aiokafka takes some for its own
 log = structlog.get_logger(__name__)
 
 

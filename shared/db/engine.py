@@ -84,8 +84,12 @@ class Adapter(Protocol):
         """The error in plain words with its remedy, or None where it is the statement's own fault."""
         ...
 
-    async def discard(self, connection: AsyncConnection) -> None:
-        """Cut a connection that did not answer: whatever it still says is for nobody."""
+    async def follow_up(self, error: Exception, connection: AsyncConnection) -> None:
+        """Do what an error on a connection asks for, before it is raised.
+
+        A connection that did not answer is cut: whatever it still says is for nobody. A lock that did not come free
+        is taken from a process that froze.
+        """
         ...
 
     def turn(self) -> AbstractAsyncContextManager[None]:
@@ -309,8 +313,8 @@ async def _plainly(
     try:
         return await asked
     except adapter.errors as error:
-        if connection is not None and isinstance(error, OSError):  # a time-out is one
-            await adapter.discard(connection)
+        if connection is not None:
+            await adapter.follow_up(error, connection)
         complaint = adapter.complaint(error)
         if complaint is None:
             raise

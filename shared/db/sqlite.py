@@ -164,8 +164,8 @@ class Sqlite:
         kind = Unwritable if words in _UNWRITABLE else DatabaseUnavailable
         return kind(f"the database {self._file}: {words}")
 
-    async def discard(self, connection: AsyncConnection) -> None:
-        """A file always answers: nothing."""
+    async def follow_up(self, error: Exception, connection: AsyncConnection) -> None:
+        """A file always answers, and whom its lock belongs to cannot be told: nothing."""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, ClassVar
 
 import asyncpg
@@ -14,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from shared.db.engine import Database, DatabaseUnavailable
 from shared.db.postgres.address import read_address
 from shared.db.postgres.breaker import Breaker
-from shared.db.postgres.complaints import AWAY, read_complaint
+from shared.db.postgres.complaints import AWAY, LOCKED, read_complaint, state_of
 from shared.db.postgres.ears import listening
+from shared.db.postgres.frozen import end_frozen
 from shared.db.postgres.locks import lock_number, stripe
 from shared.db.postgres.meeting import meet
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -88,6 +89,7 @@ class Postgres:
         self._schema = schema
         self._channel = f"vantage_{schema}_outbox"
         self._breaker = Breaker(time.monotonic)
+        self._ending = asyncio.Lock()
         self.writer = _engine(address, schema, max(1, pool - readers))
         # Reading holds no lock on its moment: no write can make it fail, and it makes none fail.
         self.reader = _engine(address, schema, readers, isolation="REPEATABLE READ")
@@ -108,14 +110,12 @@ class Postgres:
             self._breaker.failed()
         return read_complaint(error, self._address.shown)
 
-    async def discard(self, connection: AsyncConnection) -> None:
-        """Cut a connection that did not answer, without a word to the server: it would not hear it."""
-        if connection.invalidated or connection.closed:
-            return
-        driver = (await connection.get_raw_connection()).driver_connection
-        if driver is not None:
-            driver.terminate()
-        await connection.invalidate()
+    async def follow_up(self, error: Exception, connection: AsyncConnection) -> None:
+        """Cut a connection that did not answer; end who froze, where a lock did not come free."""
+        if isinstance(error, OSError):  # a time-out is one
+            await _cut(connection)
+        elif state_of(error) == LOCKED:
+            await self._end_frozen()
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """All may write at once."""
@@ -130,6 +130,18 @@ class Postgres:
         stripes = {f"outbox/{stripe(place)}" for place in places}
         locks = sorted(lock_number(self._schema, name) for name in stripes)
         await connection.execute(_FILLING, {"channel": self._channel, "locks": locks})
+
+    async def _end_frozen(self) -> None:
+        """On one connection of its own: the pool's may all wait for that lock."""
+        if self._ending.locked():
+            return
+        async with self._ending:
+            with suppress(*self.errors):
+                connection = await self._address.connect(self._schema)
+                try:
+                    await end_frozen(connection)
+                finally:
+                    connection.terminate()
 
     def _returned(self, connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
         """A connection comes back to the pool; None: it was cut."""
@@ -158,6 +170,16 @@ def _engine(
     )
     event.listen(engine.sync_engine, "checkout", _alive)
     return engine
+
+
+async def _cut(connection: AsyncConnection) -> None:
+    """Cut it without a word to the server: it would not hear it."""
+    if connection.invalidated or connection.closed:
+        return
+    driver = (await connection.get_raw_connection()).driver_connection
+    if driver is not None:
+        driver.terminate()
+    await connection.invalidate()
 
 
 def _alive(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:

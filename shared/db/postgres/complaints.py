@@ -26,6 +26,8 @@ BUSY = (
     "no connection was free in time; raise VANTAGE_DB_POOL, or look for statements that take long"
 )
 
+LOCKED = "55P03"
+
 _BY_STATE = {
     "25006": "it is read-only: a standby, or default_transaction_read_only is on; name the primary",
     "25P03": "a transaction waited too long for something else and was ended; try again",
@@ -39,7 +41,7 @@ _BY_STATE = {
     "53100": FULL,
     "53200": "the server is out of memory or lock space; raise max_locks_per_transaction or its memory",
     "53300": "the server has no connection left; raise its max_connections or lower VANTAGE_DB_POOL",
-    "55P03": "another transaction holds what this one needs; try again, and look for one that stays open",
+    LOCKED: "another transaction holds what this one needs; try again, and look for one that stays open",
     "57014": "the statement took too long and was stopped; ask for less, or look at the server's load",
     "57P01": "the server was shut down; start it again",
     "57P02": "the server crashed and restarts; try again in a moment",

@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from shared.db.migrate import migrate
 from shared.db.postgres.complaints import words_for
+from shared.db.postgres.frozen import end_frozen
 from shared.db.postgres.locks import lock_number
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ async def _look(address: Address, schema: str) -> None:
         asked = time.time()
         facts = await connection.fetchrow(_FACTS)
         answered = time.time()
+        await end_frozen(connection)  # it may hold the schema's migration up
     finally:
         await connection.close(timeout=2)
     if facts["version"] < OLDEST * 10_000:

@@ -77,7 +77,12 @@ class Yard:
     async def until_held(self, wanted: dict[str, str]) -> None:
         """Wait until each camera's newest frames are its holder's."""
         since = len(self.heard)
-        await until(lambda: self.holders(since=since) == wanted, seconds=120)
+        try:
+            await until(lambda: self.holders(since=since) == wanted, seconds=120)
+        except AssertionError as error:
+            for log in self._folder.glob("*.log"):
+                error.add_note(f"{log.name}: {log.read_text()[-4000:]}")
+            raise
 
     def gap(self, name: str) -> StreamInterrupted:
         """The newest interruption of a camera."""

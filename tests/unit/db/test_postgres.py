@@ -198,14 +198,15 @@ class TestManyWriters:
         async with open_postgres(postgres_url, service="vms", clock=SystemClock()) as database:
             lock = lock_number("vms", "alone/register")
             frozen = await freeze(postgres_url, lock, within=where == "within a statement")
+            lost = asyncio.Event()  # so it learns, when it thaws, that all was rolled back
+            frozen.add_termination_listener(lambda _connection: lost.set())
             tries = 0
             while not await hold_alone(database, "register"):
                 tries += 1
                 assert tries < 60, "the lock never came free"
             assert tries >= 2
             async with asyncio.timeout(10):
-                while not frozen.is_closed():  # so it learns, when it thaws, that all was rolled back
-                    await asyncio.sleep(0.01)
+                await lost.wait()
 
     async def test_a_process_that_works_keeps_them(
         self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
@@ -398,8 +399,7 @@ async def hold_alone(database: Database, name: str) -> bool:
         async with database.transaction() as tx:
             await tx.execute(text("SET LOCAL lock_timeout = '200ms'"))
             await tx.alone(name)
-    except DatabaseUnavailable as error:
-        assert "another transaction holds" in str(error)
+    except DatabaseUnavailable:
         return False
     return True
 

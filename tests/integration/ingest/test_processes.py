@@ -129,7 +129,9 @@ async def hearing(log: Log, yard: Yard) -> AsyncIterator[None]:
 
 
 async def configure(log: Log) -> None:
-    documents = [camera(name=name, url="sim://demo?fps=4&size=256x144") for name in NAMES]
+    documents = [
+        camera(name=name, url="sim://demo?fps=4&size=256x144&duration=3600") for name in NAMES
+    ]
     await log.append(
         [
             message(Envelope(id=one.camera, source="/test", topic="cameras", key=one.camera, event=one))

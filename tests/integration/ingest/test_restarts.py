@@ -18,7 +18,7 @@ from shared.sim.timestrip import read_time
 from tests.integration.ingest.conftest import Ingest, Said, running
 
 SECOND = 1_000_000
-YARD = "sim://demo?fps=10&resume=1"
+YARD = "sim://demo?fps=10&duration=3600&resume=1"
 
 
 def scene_times(said: Said) -> list[int]:
@@ -166,7 +166,7 @@ async def test_descriptors_and_processes_stay_flat(ingest: Ingest) -> None:
 async def test_many_cameras_that_fall_together_return(ingest: Ingest) -> None:
     names = [f"camera-{number}" for number in range(24)]
     for name in names:
-        await ingest.configure(name=name, url="sim://demo?fps=1&size=256x144")
+        await ingest.configure(name=name, url="sim://demo?fps=1&size=256x144&duration=3600")
 
     def opened(times: int) -> bool:
         return all(len(ingest.said.of(StreamOpened, name)) >= times for name in names)

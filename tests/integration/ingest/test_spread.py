@@ -17,7 +17,7 @@ from tests.integration.ingest.conftest import PATIENT, Ingest, running
 SECOND = 1_000_000
 SHORT = 4.0  # seconds of a lease whose end is waited for
 NAMES = tuple(f"camera-{number}" for number in range(5))
-URL = "sim://demo?fps=4&size=256x144&resume=1"
+URL = "sim://demo?fps=4&size=256x144&duration=3600&resume=1"
 
 
 async def configure(all_: Sequence[Ingest], names: Sequence[str] = NAMES) -> None:

@@ -145,6 +145,7 @@ def share(*members: str) -> dict[str, str]:
 
 
 @pytest.mark.row("R25")
+@pytest.mark.timeout(480)
 async def test_cameras_move_when_their_process_is_stopped_killed_or_drained(yard: Yard) -> None:
     async with open_kafka(yard._broker.url) as log, hearing(log, yard):
         await configure(log)

@@ -31,10 +31,10 @@ _log = structlog.get_logger()
 
 
 async def end_frozen(connection: asyncpg.Connection) -> Sequence[int]:
-    """End what has waited in the midst of a statement on our schema for its process, for as long as that time-out.
+    """End the transactions on our schema that have waited for their process in the midst of a statement for so long.
 
-    Returns the process ids of the server's backends that were ended. A process that thaws finds its connection closed, and nothing of that
-    transaction was committed.
+    Returns the process ids of the server's backends that were ended. A process that thaws finds its connection closed,
+    and nothing of that transaction was committed.
     """
     found = await connection.fetch(_END)
     ended = [int(row["pid"]) for row in found if row["ended"]]

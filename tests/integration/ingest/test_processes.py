@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from services.ingest.domain import Member, assign
 from shared.bus.kafka import open_kafka
 from shared.bus.port import Log
 from shared.bus.publisher import message
+from shared.errors import Transient
 from tests.contract.bus import until
 from tests.engines import processes
 from tests.engines.kafka import KafkaBroker
@@ -114,17 +115,18 @@ async def hearing(log: Log, yard: Yard) -> AsyncIterator[None]:
 
     async def hear() -> None:
         while True:
-            for records in (await reader.fetch(max_records=100, timeout=0.2)).values():
-                yard.heard += [
-                    decode(r.partition.topic, r.key or "", r.headers, r.value) for r in records
-                ]
+            with suppress(Transient):
+                for records in (await reader.fetch(max_records=100, timeout=0.2)).values():
+                    yard.heard += [
+                        decode(r.partition.topic, r.key or "", r.headers, r.value) for r in records
+                    ]
 
-    task = asyncio.create_task(hear())
     try:
-        yield
+        async with asyncio.TaskGroup() as group:  # who hears no more fails the test at once
+            task = group.create_task(hear())
+            yield
+            task.cancel()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await reader.close()
 
 

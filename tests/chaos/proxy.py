@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Self
+from weakref import WeakSet
 
 PIECE = 65_536  # bytes read at once
 TICK_S = 0.05  # how often a trickle gives a piece
@@ -46,6 +47,7 @@ class FaultProxy:
         self._seed = seed
         self._faults = Faults()
         self._links: set[_Link] = set()
+        self.transports: WeakSet[asyncio.WriteTransport] = WeakSet()  # also of those that still flush
         self._made = 0
         self._listening = socket.create_server(("127.0.0.1", listen))
         self.port = int(self._listening.getsockname()[1])
@@ -104,16 +106,24 @@ class FaultProxy:
             )
             self._loop.run_forever()
         finally:
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(asyncio.sleep(0.01))
+            self._loop.run_until_complete(self._end())
             self._loop.close()
             self._listening.close()
+
+    async def _end(self) -> None:
+        for transport in tuple(self.transports):
+            transport.abort()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # connections are closed in the loop's next round
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._made += 1
         link = _Link(self, reader, writer, random.Random(f"{self._seed}/{self._made}"))
         self._links.add(link)
+        self.transports.add(writer.transport)
         try:
             if self._faults.refused:
                 link.reset()
@@ -157,6 +167,7 @@ class _Link:
             return
         front = self._writers[0]
         self._writers.append(forth)
+        self._proxy.transports.add(forth.transport)
         pumps = [
             asyncio.create_task(self._pump(self._reader, forth)),
             asyncio.create_task(self._pump(back, front)),
@@ -166,9 +177,9 @@ class _Link:
         finally:
             for pump in pumps:
                 pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
             for writer in self._writers:
-                writer.close()
+                writer.close()  # before the wait, which another cancellation may end
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     def reset(self) -> None:
         """End both connections with an RST."""

@@ -66,9 +66,9 @@ class Relay:
             finally:
                 for one in tasks:
                     one.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
                 for stream in (out, writer):
-                    stream.transport.abort()
+                    stream.transport.abort()  # before the wait, which `cut` may end: no link stays open
+                await asyncio.gather(*tasks, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
         finally:

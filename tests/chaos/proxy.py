@@ -47,7 +47,9 @@ class FaultProxy:
         self._seed = seed
         self._faults = Faults()
         self._links: set[_Link] = set()
-        self.transports: WeakSet[asyncio.WriteTransport] = WeakSet()  # also of those that still flush
+        self.transports: WeakSet[asyncio.WriteTransport] = (
+            WeakSet()
+        )  # also of those that still flush
         self._made = 0
         self._listening = socket.create_server(("127.0.0.1", listen))
         self.port = int(self._listening.getsockname()[1])

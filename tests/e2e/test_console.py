@@ -1,6 +1,7 @@
 """The operator's page in a real browser, on a real server: sign in, watch, see an alert come, act on it, sign out."""
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -75,6 +76,35 @@ async def test_an_operator_watches_and_acts(browser: Browser, server: Server) ->
     await page.wait_for_url(f"{server.url}/login*")
     await page.goto(server.url)
     assert "/login" in page.url
+
+
+async def test_a_snapshot_that_is_gone_is_said_to_be_missing_and_not_asked_for_again(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with Server(tmp_path / "data", {"VANTAGE_VMS_SNAPSHOT_WAIT_S": "1"}) as server:
+        await asyncio.to_thread(add_yard, server)
+        incident, path = await asyncio.to_thread(eventually, lambda: pictured(server))
+        for file in (server.folder / "blobs").rglob("*.jpg"):
+            file.unlink()
+        await asyncio.to_thread(eventually, lambda: "missing" in server.ask("GET", path).text)
+        page = await browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.goto(server.sign_in_link)
+        await page.get_by_role("button", name="Later").click()
+        card = page.locator(f".card[data-incident='{incident}']")
+        await expect(card.locator(".shot span")).to_have_text("snapshot missing", timeout=10_000)
+        await asyncio.sleep(1.5)  # the first two repeats would have come
+        assert asked.count(f"{server.url}{path}") == 1
+
+
+def pictured(server: Server) -> tuple[str, str] | None:
+    """An incident whose snapshot is there, and where."""
+    for alert in server.every("/api/v1/alerts"):
+        path = f"/api/v1/incidents/{alert['incident']}/snapshot"
+        if server.ask("GET", path).is_success:
+            return alert["incident"], path
+    return None
 
 
 async def test_it_fits_a_phone(browser: Browser, server: Server) -> None:

@@ -1,7 +1,7 @@
 // The alert list: history once, then what comes; snapshots as they arrive, acts on the incident.
 
 const KEEP = 200;
-const RETRY_MS = [400, 800, 1500, 3000, 5000, 10000];
+const RETRY_MS = [400, 800, 1500, 3000, 5000, 10000, 10000]; // as long as the server may say "coming"
 
 const microsOf = (value) => (typeof value === "number" ? value : Date.parse(value) * 1000);
 
@@ -73,7 +73,10 @@ export class Alerts {
       image.alt = card.alert.title;
       image.hidden = false;
       words.hidden = true;
-    } else if (attempt < RETRY_MS.length) {
+      return;
+    }
+    const problem = (await answer?.json().catch(() => null)) ?? {};
+    if (problem.snapshot !== "missing" && attempt < RETRY_MS.length) {
       setTimeout(() => this.snapshot(card, attempt + 1), RETRY_MS[attempt]);
     } else {
       words.textContent = "snapshot missing";

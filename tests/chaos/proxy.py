@@ -47,9 +47,8 @@ class FaultProxy:
         self._seed = seed
         self._faults = Faults()
         self._links: set[_Link] = set()
-        self.transports: WeakSet[asyncio.WriteTransport] = (
-            WeakSet()
-        )  # also of those that still flush
+        # Links that are over may still flush: their transports are known until they are gone.
+        self.transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         self._made = 0
         self._listening = socket.create_server(("127.0.0.1", listen))
         self.port = int(self._listening.getsockname()[1])

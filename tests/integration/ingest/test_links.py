@@ -1,12 +1,11 @@
-"""What a network does to cameras (R22, R23): drips, cuts, a reboot, many at once. A relay stands before the camera."""
+"""What a network does to cameras (R22, R23): drips, cuts, a reboot, many at once. A fault proxy stands before the camera."""
 
 import asyncio
 import contextlib
 import itertools
 import random
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from schemas.events.stream_marks import StreamInterrupted, StreamOpened
 from services.ingest.domain import SHORTEST_S
 from services.ingest.orders import PER_SECOND
 from services.ingest.wire import Open
+from tests.chaos.proxy import FaultProxy
 from tests.chaos.turns import FAULTS, REPEAT
 from tests.contract.bus import until
 from tests.engines.fixtures import MakeCamera
@@ -27,70 +27,9 @@ SECOND = 1_000_000
 RECONNECTS = REPEAT or 2
 
 
-class Relay:
-    """Passes bytes between a client and a camera; can let them drip, or cut every connection."""
-
-    def __init__(self, port: int) -> None:
-        self.url = ""
-        self.drips = False
-        self._port = port
-        self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
-
-    async def open(self, path: str) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"rtsp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/{path}"
-
-    async def cut(self) -> None:
-        """Reset every connection, in the middle of whatever is being sent."""
-        links = list(self._links)
-        for link in links:
-            link.cancel()
-        await asyncio.gather(*links, return_exceptions=True)
-
-    async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            await self.cut()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        try:
-            into, out = await asyncio.open_connection("127.0.0.1", self._port)
-            ways = [self._pass(reader, out), self._pass(into, writer)]
-            tasks = [asyncio.create_task(way) for way in ways]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for one in tasks:
-                    one.cancel()
-                for stream in (out, writer):
-                    stream.transport.abort()  # before the wait, which `cut` may end: no link stays open
-                await asyncio.gather(*tasks, return_exceptions=True)
-        except (OSError, asyncio.CancelledError):
-            writer.transport.abort()
-        finally:
-            self._links.discard(task)
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(3000):
-            for piece in [data[i : i + 1] for i in range(len(data))] if self.drips else [data]:
-                writer.write(piece)
-                await writer.drain()
-                if self.drips:
-                    await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def relayed(camera: RtspCamera) -> AsyncIterator[Relay]:
-    relay = Relay(camera.port)
-    await relay.open(camera.name)
-    try:
-        yield relay
-    finally:
-        await relay.close()
+def through(camera: RtspCamera, link: FaultProxy) -> str:
+    """The camera's URL by way of the link."""
+    return camera.url.replace(str(camera.port), str(link.port))
 
 
 async def plays(ingest: Ingest, times: int) -> None:
@@ -103,15 +42,16 @@ async def plays(ingest: Ingest, times: int) -> None:
 @pytest.mark.row("R22")
 @pytest.mark.rtsp
 async def test_a_slow_drip_is_an_interruption(ingest: Ingest, rtsp_camera: MakeCamera) -> None:
-    async with relayed(rtsp_camera()) as relay:
-        await ingest.configure(url=relay.url)
+    camera = rtsp_camera()
+    with FaultProxy("127.0.0.1", camera.port) as link:
+        await ingest.configure(url=through(camera, link))
         await plays(ingest, 1)
-        relay.drips = True
+        link.set(bytes_per_s=50)
         await ingest.said.until(lambda: ingest.said.of(StreamInterrupted), timeout=60)
         gap = ingest.said.of(StreamInterrupted)[0]
         assert gap.until - gap.since < 30 * SECOND  # without a busy machine: about 5
-        relay.drips = False
-        await relay.cut()
+        link.heal()
+        link.cut()
         await plays(ingest, 2)
 
 
@@ -121,12 +61,13 @@ async def test_cut_in_the_middle_of_a_picture_again_and_again(
     ingest: Ingest, rtsp_camera: MakeCamera, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(FAULTS, RECONNECTS)
-    async with relayed(rtsp_camera()) as relay:
-        await ingest.configure(url=relay.url)
+    camera = rtsp_camera()
+    with FaultProxy("127.0.0.1", camera.port) as link:
+        await ingest.configure(url=through(camera, link))
         await plays(ingest, 1)
         before = usage(ingest)
         for cut in range(1, RECONNECTS + 1):
-            await relay.cut()
+            link.cut()
             await plays(ingest, cut + 1)
         gaps = ingest.said.of(StreamInterrupted)
         assert [gap.epoch for gap in gaps] == list(range(1, RECONNECTS + 1))

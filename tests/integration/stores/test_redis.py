@@ -12,11 +12,11 @@ import pytest
 from shared.cache.port import CacheUnavailable
 from shared.cache.redis import CONNECTIONS, RedisCache, open_redis
 from shared.errors import Setup
+from tests.chaos.proxy import FaultProxy
 from tests.engines import processes
 from tests.engines.certificates import Certificates, make_certificates
 from tests.engines.folders import ROOT
 from tests.engines.redis import RedisServer, make_redis
-from tests.integration.stores.proxy import slow_line
 
 QUIET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_garbage"), QUIET]
@@ -200,31 +200,33 @@ async def until_gone_and_back(cache: RedisCache) -> None:
 async def test_cancelled_commands_cross_no_answers_and_leak_no_connection(
     redis_server: RedisServer, seed: int
 ) -> None:
-    chance = random.Random(seed)
-    async with (
-        slow_line(redis_server.port, delay=0.1) as port,
-        open_redis(f"redis://127.0.0.1:{port}?timeout=30&prefix=r16-{seed}") as cache,
-    ):
-        before = await asyncio.to_thread(redis_server.connections)
-        await asyncio.gather(*(put(cache, number) for number in range(500)))
-        tasks = [asyncio.create_task(cache.get(f"k{number}")) for number in range(500)]
-        doomed = chance.sample(tasks, 150)
-        for task in doomed:
-            await asyncio.sleep(chance.random() * 0.01)
-            task.cancel()
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-        crossed = [
-            number
-            for number, answer in enumerate(answers)
-            if answer != nonce(number) and not isinstance(answer, asyncio.CancelledError)
-        ]
-        assert crossed == []
-        cancelled = sum(isinstance(answer, asyncio.CancelledError) for answer in answers)
-        assert 0 < cancelled <= 150
-        again = await asyncio.gather(*(cache.get(f"k{number}") for number in range(500)))
-        assert again == [nonce(number) for number in range(500)]
-        after = await asyncio.to_thread(redis_server.connections)
-        assert after - before <= CONNECTIONS
+    with FaultProxy("127.0.0.1", redis_server.port) as link:
+        link.set(latency_s=0.1)
+        async with open_redis(f"redis://{link.address}?timeout=30&prefix=r16-{seed}") as cache:
+            await cancel_some(cache, redis_server, random.Random(seed))
+
+
+async def cancel_some(cache: RedisCache, redis_server: RedisServer, chance: random.Random) -> None:
+    before = await asyncio.to_thread(redis_server.connections)
+    await asyncio.gather(*(put(cache, number) for number in range(500)))
+    tasks = [asyncio.create_task(cache.get(f"k{number}")) for number in range(500)]
+    doomed = chance.sample(tasks, 150)
+    for task in doomed:
+        await asyncio.sleep(chance.random() * 0.01)
+        task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    crossed = [
+        number
+        for number, answer in enumerate(answers)
+        if answer != nonce(number) and not isinstance(answer, asyncio.CancelledError)
+    ]
+    assert crossed == []
+    cancelled = sum(isinstance(answer, asyncio.CancelledError) for answer in answers)
+    assert 0 < cancelled <= 150
+    again = await asyncio.gather(*(cache.get(f"k{number}") for number in range(500)))
+    assert again == [nonce(number) for number in range(500)]
+    after = await asyncio.to_thread(redis_server.connections)
+    assert after - before <= CONNECTIONS
 
 
 def nonce(number: int) -> bytes:
